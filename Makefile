@@ -1,0 +1,56 @@
+# claimflow. `make demo` runs the whole line on this machine, `make test` the tests.
+#   make demo DATA=train.csv TEST=test.csv [PREDICT=new.csv] [TEXT=column] [LABEL=column]
+
+PYTHON ?= $(shell for p in python3.11 python3.10 python3 python; do \
+  $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
+  && command -v $$p && break; done)
+UV := .venv/bin/uv
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header --python-version 3.10
+READY := .venv/.ready
+
+.PHONY: demo test fast lint check lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
+	@echo "make test   the test suite"
+	@echo "make lint   format, lint, types, room boundaries"
+	@echo "make lock   resolve the requirements anew"
+	@echo "make clean  remove the environment and what the local cloud keeps"
+
+demo: $(READY)
+	@.venv/bin/claimflow demo $(if $(DATA),--train "$(DATA)") $(if $(TEST),--test "$(TEST)") \
+	  $(if $(PREDICT),--predict "$(PREDICT)") $(if $(TEXT),--text-column "$(TEXT)") \
+	  $(if $(LABEL),--label-column "$(LABEL)")
+
+test: $(READY)
+	.venv/bin/pytest $(ARGS)
+
+lint: $(READY)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# uv comes first, by its hash; it installs everything else in seconds.
+$(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 or 3.11 was found (MXNet knows no newer one); \
+	install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "making .venv with $(PYTHON)"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r containers/uv.txt
+	@$(UV) pip sync --quiet --require-hashes --build-constraints containers/build.txt requirements.txt
+	@$(UV) pip install --quiet --no-deps --build-constraints containers/build.txt --editable .
+	@touch $@
+
+lock: $(READY)
+	echo 'uv' | $(LOCK) - --output-file containers/uv.txt
+	$(LOCK) containers/build.in --output-file containers/build.txt
+	$(LOCK) containers/validate.in --output-file containers/validate.txt
+	$(LOCK) containers/gluon-cpu.in --output-file containers/gluon-cpu.txt
+	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt
+
+clean:
+	rm -rf .venv .claimflow

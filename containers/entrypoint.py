@@ -1,0 +1,28 @@
+"""The images' ENTRYPOINT: the first argument says which command of this image runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+MODULES = {
+    "train": "steps.train",
+    "validate": "steps.validate",
+    "evaluate": "steps.evaluate",
+    "predict": "batch.predict",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a command with the rest of the arguments and returns its exit code, 2 if there is no
+    such command."""
+    command = arguments[0] if arguments else ""
+    if command not in MODULES:
+        print(f"command is {command!r}, expected one of: {', '.join(MODULES)}", file=sys.stderr)
+        return 2
+    sys.argv = arguments
+    return int(importlib.import_module(MODULES[command]).main())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
