@@ -1,0 +1,46 @@
+"""Checkpoints of a training: plain arrays in a file that is whole or absent."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoint of one training in a folder that outlives the job's machine."""
+
+    folder: Path
+    fingerprint: str  # of all that decides the result: another training's checkpoint is not ours
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.fingerprint[:32]}.npz"
+
+    def save(self, arrays: Arrays) -> None:
+        """Replaces the checkpoint in one step: after an interruption it is the old or the new."""
+        unfinished = self.path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.path)
+
+    def load(self) -> Arrays | None:
+        """The arrays last saved, or None. A file that cannot be read is no checkpoint: training
+        then starts from the beginning."""
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            print(f"checkpoint {self.path.name} is unreadable, starting anew: {error}")
+            return None

@@ -1,0 +1,132 @@
+"""Prediction with a stored model: labels and confidences for any number of texts.
+
+Nothing here imports what trains a model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from steps import artifact
+from steps.decision import F32, Calibration
+from steps.errors import InputError
+from steps.features import FeatureSettings, features
+from steps.network import csr, device
+
+_BLOCK_ROWS = 1024
+_BLOCK_CHARACTERS = 4 << 20  # what bounds memory when texts are long
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one text."""
+
+    label: str
+    confidence: float  # the probability of the label
+    review: bool  # a person should look: the confidence is below the model's threshold
+
+
+class Classifier:
+    """A model that was trained and stored."""
+
+    def __init__(self, stored: artifact.Artifact) -> None:
+        self.info = stored.info
+        self.labels = list(stored.labels)
+        self.threshold = stored.decision.review_threshold
+        self._calibration = Calibration(stored.decision.temperature, stored.decision.noise)
+        self._context = device()
+        self._settings = _feature_settings(stored)
+        self._network = _network(stored, 1 << self._settings.bits, self._context)
+
+    @classmethod
+    def load(cls, folder: Path) -> Classifier:
+        """The model in a folder, which is no longer needed afterwards.
+
+        Raises InputError for an artifact that is damaged or foreign.
+        """
+        return cls(artifact.read(folder))
+
+    @classmethod
+    def load_archive(cls, folder: Path) -> Classifier:
+        """The model in a folder's `model.tar.gz`."""
+        with tempfile.TemporaryDirectory(prefix="model-") as unpacked:
+            artifact.unpack(folder / artifact.ARCHIVE, Path(unpacked))
+            return cls.load(Path(unpacked))
+
+    def probabilities(self, texts: Sequence[str]) -> F32:
+        """The probability of each label: (texts, labels), in the order of `labels`."""
+        parts = [self._block(block) for block in _blocks(texts)]
+        return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+
+    def predict(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """A prediction for each text, in order. Texts are read and held a block at a time."""
+        for block in _blocks(texts):
+            made = self._block(block)
+            chosen = made.argmax(axis=1)
+            confidences = made.max(axis=1)
+            for number, confidence in zip(chosen.tolist(), confidences.tolist(), strict=True):
+                yield Prediction(self.labels[number], confidence, confidence < self.threshold)
+
+    def _block(self, texts: list[str]) -> F32:
+        rows = features(texts, self._settings)
+        ones = np.ones(len(rows.buckets), np.float32)
+        inputs = csr(rows, ones, 1 << self._settings.bits, self._context)
+        return self._calibration.probabilities(self._network(inputs).asnumpy())
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if len(block) == _BLOCK_ROWS or size >= _BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _feature_settings(stored: artifact.Artifact) -> FeatureSettings:
+    if stored.kind != "ngram":
+        raise InputError(
+            f"the model is of kind {stored.kind!r}, which this version does not know: "
+            "use the version that trained it"
+        )
+    try:
+        return FeatureSettings(**stored.info["features"])
+    except (KeyError, TypeError):
+        raise InputError(f"{artifact.INFO} of the model is malformed: train again") from None
+
+
+def _network(stored: artifact.Artifact, buckets: int, context: Any) -> mx.gluon.SymbolBlock:
+    """The exported network, its weights checked against what `model.json` says."""
+    try:
+        with warnings.catch_warnings():
+            # Its input has no type before there is one: nothing to warn of.
+            warnings.filterwarnings("ignore", message="Cannot decide type")
+            network = mx.gluon.SymbolBlock.imports(
+                str(stored.folder / artifact.SYMBOL),
+                ["data"],
+                str(stored.folder / artifact.PARAMS),
+                ctx=context,
+            )
+        shapes = {item.data().shape for item in network.collect_params().values()}
+    except Exception as error:  # MXNet raises of every kind here
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"the model's network cannot be loaded: {reason}") from error
+    columns = 1 if len(stored.labels) == 2 else len(stored.labels)
+    if shapes != {(buckets, columns), (columns,)}:
+        raise InputError(
+            f"the model's network does not fit its {artifact.INFO}: expected weights for "
+            f"{buckets} buckets and {len(stored.labels)} labels; train again"
+        )
+    return network

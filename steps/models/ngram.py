@@ -1,0 +1,169 @@
+"""The kind `ngram`: a linear model over hashed n-grams, its features scaled by naive-Bayes ratios.
+
+After NB-SVM (Wang & Manning 2012, "Baselines and Bigrams"): the value of a feature is how much it
+speaks for a label, its log-count ratio, here the largest over all labels. Two labels share one
+column of weights, more have one each, one against the rest; the loss is the squared hinge. At the
+end the scale is folded into the weights, so that prediction needs nothing but the sets of buckets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from steps.checkpoints import Checkpoints
+from steps.descent import F32, I64, Epoch, Split, Task, descend, scores
+from steps.errors import InputError
+from steps.features import MAX_BITS, MIN_BITS, Features, FeatureSettings, features
+from steps.hyperparameters import NgramHyperparameters
+from steps.network import csr, device
+
+_AUTOMATIC_BITS = 22  # at most; more gained nothing on 25,000 long reviews
+_MAX_WEIGHTS = 1 << 25  # 128 MB, four times that while training with Adam
+
+
+class Ngram(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no types
+    """Linear scores of rows of features."""
+
+    def __init__(self, buckets: int, columns: int) -> None:
+        # A name of its own, else it would count the networks that this process has made before.
+        super().__init__(prefix="ngram_")
+        with self.name_scope():
+            self.weight = self.params.get(
+                "weight", shape=(buckets, columns), init="zeros", grad_stype="row_sparse"
+            )
+            self.bias = self.params.get("bias", shape=(columns,), init="zeros")
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: N803
+        # x: (rows, buckets) CSR -> (rows, columns)
+        return F.broadcast_add(F.sparse.dot(x, weight), bias)
+
+
+class NgramModel:
+    """A trained model of this kind."""
+
+    def __init__(self, network: Ngram, settings: FeatureSettings, scores: F32) -> None:
+        self.features = settings
+        self.validation_scores = scores  # (validation rows, columns)
+        self._network = network
+
+    def export(self, folder: Path) -> None:
+        """Writes Gluon's `model-symbol.json` and `model-0000.params`."""
+        self._network.export(str(folder / "model"), epoch=0)
+
+
+def fit(
+    texts: Sequence[str],
+    targets: I64,
+    labels: int,
+    split: Split,
+    settings: NgramHyperparameters,
+    report: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None = None,
+) -> NgramModel:
+    """Trains on the rows of `split.training`; `targets` holds each row's label by its number."""
+    columns = 1 if labels == 2 else labels
+    rows, feature_settings = _features(texts, split, columns, settings)
+    buckets = 1 << feature_settings.bits
+    scale = log_count_ratios(
+        rows.take(split.training)[0], targets[split.training], labels, buckets, settings.smoothing
+    )
+    values = scale[rows.buckets]
+    context = device()
+    network = Ngram(buckets, columns)
+    network.initialize(ctx=context)
+    network.hybridize()
+
+    def inputs(numbers: I64) -> Any:
+        batch, where = rows.take(numbers)
+        return csr(batch, values[where], buckets, context)
+
+    task = Task(
+        network=network,
+        inputs=inputs,
+        targets=_signs(targets, labels),
+        loss=mx.gluon.loss.SquaredHingeLoss(),
+        correct=lambda made, numbers: int((_chosen(made) == targets[numbers]).sum()),
+        context=context,
+    )
+    descend(task, split, settings, report, checkpoints)
+    validation_scores = scores(task, split.validation)
+    weight = network.weight.data()
+    network.weight.set_data(weight * mx.nd.array(scale[:, None], ctx=context))
+    return NgramModel(network, feature_settings, validation_scores)
+
+
+def log_count_ratios(
+    rows: Features, targets: I64, labels: int, buckets: int, smoothing: float
+) -> F32:
+    """How much each bucket speaks for the label it speaks for most: (buckets,), 0 or more.
+
+    For a label that is the share q of all rows, p of whose rows hold the bucket and n of the other
+    rows: log((p / q + smoothing) / (n / (1 - q) + smoothing)). Counts are brought to equal numbers
+    of rows before they are smoothed, so that a rare label does not look significant everywhere.
+    """
+    of_label = np.repeat(targets, np.diff(rows.starts))
+    everywhere = np.bincount(rows.buckets, minlength=buckets)
+    largest = np.zeros(buckets, np.float32)
+    for label in range(labels):
+        share = float(np.mean(targets == label))
+        inside = np.bincount(rows.buckets[of_label == label], minlength=buckets)
+        ratio = inside / share
+        ratio += smoothing
+        ratio /= (everywhere - inside) / (1 - share) + smoothing
+        np.maximum(largest, np.log(ratio, dtype=np.float32, casting="same_kind"), out=largest)
+    return largest
+
+
+def automatic_bits(distinct: int, columns: int) -> int:
+    """Room for each distinct feature, as far as the weights stay small enough."""
+    bits = math.ceil(math.log2(max(2, distinct)))
+    affordable = int(math.log2(_MAX_WEIGHTS / columns))
+    return max(MIN_BITS, min(bits, _AUTOMATIC_BITS, affordable))
+
+
+def _features(
+    texts: Sequence[str], split: Split, columns: int, settings: NgramHyperparameters
+) -> tuple[Features, FeatureSettings]:
+    """The features of all rows, in as many buckets as are set or fit the training rows."""
+    if settings.bits:
+        if not MIN_BITS <= settings.bits <= MAX_BITS:
+            raise InputError(
+                f"hyperparameter bits is {settings.bits}, expected 0 or {MIN_BITS} to {MAX_BITS}"
+            )
+        if columns << settings.bits > _MAX_WEIGHTS:
+            raise InputError(
+                f"hyperparameter bits is {settings.bits}: too many weights for {columns} labels, "
+                f"expected at most {int(math.log2(_MAX_WEIGHTS / columns))}"
+            )
+        chosen = FeatureSettings(settings.bits)
+        return features(texts, chosen), chosen
+    wide = FeatureSettings(_AUTOMATIC_BITS)
+    rows = features(texts, wide)
+    seen = np.zeros(1 << wide.bits, bool)
+    seen[rows.take(split.training)[0].buckets] = True
+    chosen = FeatureSettings(automatic_bits(int(seen.sum()), columns))
+    return rows.narrowed(wide.bits, chosen.bits), chosen
+
+
+def _signs(targets: I64, labels: int) -> F32:
+    """1 for a row's own label and -1 for the others: (rows, columns)."""
+    if labels == 2:
+        return np.where(targets == 1, 1, -1).astype(np.float32)[:, None]
+    signs = np.full((len(targets), labels), -1, np.float32)
+    signs[np.arange(len(targets)), targets] = 1
+    return signs
+
+
+def _chosen(made: F32) -> I64:
+    """The number of the label that the scores choose."""
+    if made.shape[1] == 1:
+        positive: I64 = (made[:, 0] > 0).astype(np.int64)
+        return positive
+    largest: I64 = made.argmax(axis=1)
+    return largest

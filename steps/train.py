@@ -1,0 +1,187 @@
+"""The command `train`: from the channel "train" to a model artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import platform
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from steps import artifact, decision, metrics
+from steps.checkpoints import Checkpoints
+from steps.container import Container, run_step
+from steps.errors import InputError
+from steps.hyperparameters import Hyperparameters, KindHyperparameters, parse
+from steps.table import Table, read_table, sort_labels
+from steps.tracking import Run, TrackingSettings, tracking
+
+if TYPE_CHECKING:
+    from steps.descent import Epoch
+
+I64 = npt.NDArray[np.int64]
+
+
+def main() -> int:
+    settings = TrackingSettings.from_environment()
+    return run_step(lambda container: train(container, settings))
+
+
+def train(container: Container, tracking_settings: TrackingSettings) -> None:
+    """Trains a model as the job's hyperparameters say, and leaves its artifact in the job's model
+    folder.
+
+    Raises InputError for hyperparameters and data that it cannot work with.
+    """
+    settings = parse(container.hyperparameters())
+    with tracking(container, "Train", tracking_settings) as run:
+        run.log_params(settings.as_dict())
+        channel = container.channel("train")
+        table = read_table(channel, settings.text_column, settings.label_column).complete()
+        _learn(container, table, settings, run, tracking_settings.code_version)
+
+
+def _learn(
+    container: Container, table: Table, settings: KindHyperparameters, run: Run, code_version: str
+) -> None:
+    labels = trainable_labels(table)
+    numbers = {label: number for number, label in enumerate(labels)}
+    targets = np.array([numbers[label] for label in table.labels])
+    training, validation = split_rows(targets, settings.validation_share, settings.seed)
+    fingerprint = data_fingerprint(table)
+
+    # Imported when the data is good: MXNet takes seconds.
+    import mxnet as mx
+
+    from steps.descent import Split
+    from steps.models import ngram
+
+    model = ngram.fit(
+        table.texts,
+        targets,
+        len(labels),
+        Split(training, validation),
+        settings,
+        lambda epoch: _report(epoch, run),
+        _checkpoints(container, fingerprint, settings),
+    )
+    calibration = decision.calibrate(model.validation_scores, targets[validation])
+    made = calibration.probabilities(model.validation_scores)
+    threshold = decision.review_threshold(made, targets[validation], settings.review_precision)
+    figures = _figures(made, targets[validation], threshold)
+    print(" ".join(f"{name}={value:.4f}" for name, value in figures.items()), flush=True)
+    run.log_metrics(figures)
+    artifact.write(
+        container.model,
+        {
+            "kind": settings.kind,
+            "hyperparameters": settings.as_dict(),
+            "labels": labels,
+            "decision": {
+                "temperature": calibration.temperature,
+                "noise": calibration.noise,
+                "review_threshold": threshold,
+                "review_precision": settings.review_precision,
+            },
+            "features": dataclasses.asdict(model.features),
+            "training_data": {
+                "sha256": fingerprint,
+                "rows": len(table),
+                "training_rows": len(training),
+                "validation_rows": len(validation),
+            },
+            "validation": figures,
+            "versions": {
+                "code": code_version,
+                "python": platform.python_version(),
+                "mxnet": mx.__version__,
+                "numpy": np.__version__,
+            },
+        },
+        model.export,
+    )
+    run.log_artifact(container.model / artifact.INFO)
+
+
+def trainable_labels(table: Table) -> list[str]:
+    """The labels in the model's order. Raises InputError unless there are two or more."""
+    labels = sort_labels(table.labels)
+    if len(labels) < 2:
+        raise InputError(
+            f"the training data has {len(labels)} label(s) in {len(table)} complete rows, "
+            "expected at least two: check the label column"
+        )
+    return labels
+
+
+def split_rows(targets: I64, share: float, seed: int) -> tuple[I64, I64]:
+    """The rows for training and for validation, each in ascending order.
+
+    The share is taken from each label alike; a label always keeps a row for training. Where the
+    share comes to no row at all, one row of each label that has two is taken.
+    """
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(targets), bool)
+    counts = Counter(targets.tolist())
+    taken = {label: min(count - 1, round(count * share)) for label, count in counts.items()}
+    if share > 0 and not any(taken.values()):
+        taken = {label: min(count - 1, 1) for label, count in counts.items()}
+    for label in sorted(taken):
+        rows = np.flatnonzero(targets == label)
+        chosen[random.permutation(rows)[: taken[label]]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def data_fingerprint(table: Table) -> str:
+    """The sha256 over all texts and labels in their order."""
+    digest = hashlib.sha256()
+    for part in (table.texts, table.labels):
+        encoded = [item.encode("utf-8", "surrogatepass") for item in part]
+        digest.update(json.dumps([len(item) for item in encoded]).encode())
+        digest.update(b"".join(encoded))
+    return digest.hexdigest()
+
+
+def _checkpoints(
+    container: Container, fingerprint: str, settings: Hyperparameters
+) -> Checkpoints | None:
+    """The job's checkpoints, where it has a folder for them."""
+    if not container.checkpoints.is_dir():
+        return None
+    described = json.dumps([fingerprint, settings.as_dict()], sort_keys=True)
+    return Checkpoints(container.checkpoints, hashlib.sha256(described.encode()).hexdigest())
+
+
+def _report(epoch: Epoch, run: Run) -> None:
+    """One line that SageMaker's metric definitions can read; what there is none of is left out."""
+    figures = {
+        name: value
+        for name, value in (
+            ("train_loss", epoch.train_loss),
+            ("val_loss", epoch.val_loss),
+            ("val_accuracy", epoch.val_accuracy),
+        )
+        if not math.isnan(value)
+    }
+    shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
+    print(f"epoch={epoch.number} {shown} samples_per_s={epoch.samples_per_s:.0f}", flush=True)
+    run.log_metrics({**figures, "samples_per_s": epoch.samples_per_s}, step=epoch.number)
+
+
+def _figures(made: decision.F32, targets: I64, threshold: float) -> dict[str, float]:
+    """What the validation rows say of the model; nothing without such rows."""
+    if not len(targets):
+        return {}
+    scored = metrics.score(targets, made)
+    return {
+        "validation_accuracy": scored.accuracy,
+        "validation_macro_f1": scored.macro_f1,
+        "validation_log_loss": scored.log_loss,
+        "validation_calibration_error": scored.calibration_error,
+        "review_share": float(np.mean(made.max(axis=1) < threshold)),
+    }

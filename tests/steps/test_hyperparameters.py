@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from steps.errors import InputError
+from steps.hyperparameters import NgramHyperparameters, parse
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert parse({}) == NgramHyperparameters()
+
+
+def test_texts_become_values_of_their_types() -> None:
+    made = parse({"epochs": "3", "learning_rate": "1e-2", "bits": "18", "text_column": "claim"})
+    assert made == NgramHyperparameters(epochs=3, learning_rate=0.01, bits=18, text_column="claim")
+
+
+def test_the_form_of_sagemaker_and_ours_are_the_same_object() -> None:
+    ours = NgramHyperparameters(seed=7, validation_share=0.2, label_column="category")
+    assert parse({name: str(value) for name, value in ours.as_dict().items()}) == ours
+
+
+@pytest.mark.parametrize("text", ['"ngram"', "ngram"])
+def test_a_text_that_the_sdk_quoted_is_the_text(text: str) -> None:
+    assert parse({"kind": text}).kind == "ngram"
+
+
+def test_a_quoted_column_name_is_unquoted_once() -> None:
+    assert parse({"text_column": '"the claim"'}).text_column == "the claim"
+
+
+def test_what_sagemaker_adds_of_its_own_is_no_hyperparameter() -> None:
+    added = {"sagemaker_region": "eu-west-1", "_tuning_objective_metric": "val_accuracy"}
+    assert parse(added) == NgramHyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"learning_rat": "1"}, "'learning_rat' does not exist .* did you mean 'learning_rate'"),
+        ({"xyzzy": "1"}, "'xyzzy' does not exist .* there are: .*text_column"),
+        ({"kind": "lstm"}, "kind is 'lstm', expected one of: ngram"),
+        ({"epochs": "many"}, "epochs is 'many', expected a whole number"),
+        ({"epochs": "1.5"}, "epochs is '1.5', expected a whole number"),
+        ({"epochs": "0"}, "epochs is 0, expected between 1 and 1000"),
+        ({"epochs": ""}, "epochs is '', expected a whole number"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
+        ({"learning_rate": "nan"}, "learning_rate is nan, expected between"),
+        ({"learning_rate": "inf"}, "learning_rate is inf, expected between"),
+        ({"validation_share": "0.6"}, "validation_share is 0.6, expected between 0 and 0.5"),
+        ({"text_column": " "}, "text_column is empty"),
+        ({"seed": "-1"}, "seed is -1, expected between"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(given: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        parse(given)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steps.classifier import Classifier
+from steps.features import Features
+from steps.models.ngram import automatic_bits, log_count_ratios
+from steps.table import read_table
+from steps.train import train
+from tests.steps.small_models import UNTRACKED, training_job
+
+IMDB = Path(__file__).parents[3] / "shared" / "data" / "imdb"
+
+
+def rows(*sets: list[int]) -> Features:
+    starts = np.cumsum([0, *(len(each) for each in sets)])
+    return Features(np.concatenate(sets).astype(np.int32), starts)
+
+
+def test_ratios_follow_their_formula() -> None:
+    made = rows([0, 1], [0], [0, 2], [2])
+    ratios = log_count_ratios(made, np.array([0, 0, 0, 1]), 2, 4, smoothing=1.0)
+    # Label 0 is three quarters of the rows, label 1 one quarter.
+    expected = [
+        math.log((3 / 0.75 + 1) / (0 + 1)),
+        math.log((1 / 0.75 + 1) / (0 + 1)),
+        math.log((1 / 0.25 + 1) / (1 / 0.75 + 1)),
+        0.0,
+    ]
+    assert np.allclose(ratios, expected)
+
+
+def test_a_bucket_that_is_as_frequent_everywhere_tells_nothing() -> None:
+    made = rows([5], [5], [5], [5])
+    assert log_count_ratios(made, np.array([0, 1, 2, 2]), 3, 8, 1.0)[5] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("distinct", "columns", "bits"),
+    [
+        (0, 1, 10),
+        (1000, 1, 10),
+        (1025, 1, 11),
+        (230_000, 9, 18),
+        (2_400_000, 1, 22),
+        (50_000_000, 1, 22),
+        (2_400_000, 40, 19),  # 40 columns of 2 ** 22 weights would be too many
+        (2_400_000, 10_000, 11),
+    ],
+)
+def test_as_many_buckets_as_the_data_needs_and_memory_allows(
+    distinct: int, columns: int, bits: int
+) -> None:
+    assert automatic_bits(distinct, columns) == bits
+
+
+@pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDb reviews are not beside the repository")
+def test_reviews_are_classified_as_well_as_they_should_be(tmp_path: Path) -> None:
+    job = training_job(
+        tmp_path,
+        read_table(IMDB / "train.csv.xz", "review", "sentiment"),
+    )
+    train(job, UNTRACKED)
+    model = Classifier.load(job.model)
+    test = read_table(IMDB / "test.csv.xz", "review", "sentiment")
+    made = model.probabilities(test.texts)
+    right = made.argmax(axis=1) == np.array([model.labels.index(label) for label in test.labels])
+    assert right.mean() >= 0.92
+    # A confidence is worth what it says, and what needs no review is as precise as was asked for.
+    confidence = made.max(axis=1)
+    assert confidence.mean() == pytest.approx(right.mean(), abs=0.02)
+    assert right[confidence >= model.threshold].mean() >= 0.93

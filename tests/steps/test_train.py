@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steps import artifact
+from steps.classifier import Classifier
+from steps.descent import Epoch
+from steps.errors import InputError
+from steps.table import Table
+from steps.train import data_fingerprint, split_rows, train
+from tests.steps.small_models import UNTRACKED, claims, trained, training_job
+
+ROOT = Path(__file__).parents[2]
+
+
+def same_files(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    return not filecmp.cmpfiles(one, other, names, shallow=False)[1]
+
+
+@pytest.mark.parametrize("labels", [("leak", "noise"), ("leak", "noise", "electric", "finish")])
+def test_a_trained_model_predicts_claims_it_has_not_seen(
+    tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    model = Classifier.load(trained(tmp_path, claims(600, labels=labels)))
+    unseen = claims(200, seed=1, labels=labels)
+    predicted = [prediction.label for prediction in model.predict(unseen.texts)]
+    assert np.mean([a == b for a, b in zip(predicted, unseen.labels, strict=True)]) > 0.97
+
+
+def test_same_data_and_seed_make_the_same_bytes(tmp_path: Path) -> None:
+    one = trained(tmp_path / "one", claims(300), seed="3")
+    assert same_files(one, trained(tmp_path / "other", claims(300), seed="3"))
+    assert not same_files(one, trained(tmp_path / "seed", claims(300), seed="4"))
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import steps.train
+
+    given = {"epochs": "6", "patience": "6"}
+    whole = trained(tmp_path / "whole", claims(300), **given)
+    job = training_job(tmp_path / "cut", claims(300), **given)
+    job.checkpoints.mkdir()
+    report = steps.train._report
+    seen: list[int] = []
+
+    def interrupted(epoch: Epoch, run: object) -> None:
+        seen.append(epoch.number)
+        if epoch.number in (3, 5) and seen.count(epoch.number) == 1:
+            raise KeyboardInterrupt
+        report(epoch, run)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(steps.train, "_report", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(job, UNTRACKED)
+        assert not job.model.exists()
+    train(job, UNTRACKED)
+    assert seen == [1, 2, 3, 3, 4, 5, 5, 6]
+    assert same_files(whole, job.model)
+
+
+@pytest.mark.parametrize("change", ["data", "hyperparameters", "damage"])
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path, change: str) -> None:
+    table = claims(300)
+    given = {"epochs": "2"}
+    job = training_job(tmp_path / "job", table, **given)
+    job.checkpoints.mkdir()
+    train(job, UNTRACKED)
+    (stored,) = job.checkpoints.iterdir()
+    if change == "data":
+        table = claims(300, seed=5)
+    elif change == "hyperparameters":
+        given = {"epochs": "3"}
+    else:
+        stored.write_bytes(stored.read_bytes()[:1000])
+    again = training_job(tmp_path / "job", table, **given)
+    train(again, UNTRACKED)
+    assert same_files(again.model, trained(tmp_path / "fresh", table, **given))
+
+
+def test_the_artifact_tells_where_it_comes_from(tmp_path: Path) -> None:
+    table = claims(300)
+    info = json.loads((trained(tmp_path, table, seed="5") / artifact.INFO).read_text("utf-8"))
+    assert info["labels"] == ["electric", "finish", "leak", "noise"]
+    assert info["hyperparameters"]["seed"] == 5
+    data = info["training_data"]
+    assert data["sha256"] == data_fingerprint(table)
+    assert data["rows"] == 300 == data["training_rows"] + data["validation_rows"]
+    assert info["validation"]["validation_accuracy"] > 0.9
+    assert set(info["versions"]) == {"code", "python", "mxnet", "numpy"}
+
+
+def test_small_data_makes_a_small_model(tmp_path: Path) -> None:
+    model = trained(tmp_path, claims(300))
+    assert sum(path.stat().st_size for path in model.iterdir()) < 1 << 20
+
+
+def test_epochs_are_printed_as_metric_definitions_read_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path, claims(300))
+    printed = capsys.readouterr().out.splitlines()
+    form = r"epoch=\d+ train_loss=\d\.\d{4} val_loss=\d\.\d{4} val_accuracy=\d\.\d{4} "
+    assert re.fullmatch(form + r"samples_per_s=\d+", printed[0])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("water drips", "leak"), ("it squeaks", "noise")],
+        [("water drips", "leak"), ("it squeaks", "noise")] * 2,
+        [("water drips", "leak")] * 20 + [("it squeaks", "noise")],
+        [("x", "leak"), ("?", "noise"), ("@", "dirt")] * 3,
+        [("@", "leak"), ("#", "noise")] * 30,
+        [("long " * 200_000, "leak"), ("short", "noise")] * 2,
+    ],
+    ids=["a-row-each", "two-rows-each", "one-rare", "one-letter", "no-tokens", "megabytes"],
+)
+@pytest.mark.parametrize("share", ["0.1", "0"])
+def test_odd_data_trains_a_model_that_predicts(
+    tmp_path: Path, rows: list[tuple[str, str]], share: str
+) -> None:
+    table = Table([text for text, _ in rows], [label for _, label in rows])
+    model = Classifier.load(trained(tmp_path, table, validation_share=share))
+    made = model.probabilities(["water drips", "", "\ud800", "never seen"])
+    assert np.isfinite(made).all()
+
+
+def test_labels_that_are_numbers_keep_their_text_and_order(tmp_path: Path) -> None:
+    table = claims(200, labels=("leak", "noise", "finish"))
+    numbers = {"leak": "10", "noise": "9", "finish": "-1"}
+    table = Table(table.texts, [numbers[label] for label in table.labels])
+    assert Classifier.load(trained(tmp_path, table)).labels == ["-1", "9", "10"]
+
+
+def test_one_label_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has 1 label"):
+        trained(tmp_path, Table(["a", "b"], ["leak", "leak"]))
+
+
+@pytest.mark.parametrize("bits", ["5", "24"])
+def test_bits_that_do_not_go_are_refused(tmp_path: Path, bits: str) -> None:
+    table = Table(list("abcd"), list("wxyz"))
+    with pytest.raises(InputError, match=f"bits is {bits}.*expected"):
+        trained(tmp_path, table, bits=bits)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    st.floats(0, 0.5),
+    st.integers(0, 100),
+)
+def test_a_split_is_complete_and_leaves_each_label_to_learn_from(
+    labels: list[int], share: float, seed: int
+) -> None:
+    targets = np.array(labels)
+    training, validation = split_rows(targets, share, seed)
+    assert sorted([*training, *validation]) == list(range(len(labels)))
+    assert set(targets[training]) == set(labels)
+    for label in set(labels):
+        rows = labels.count(label)
+        held = int((targets[validation] == label).sum())
+        assert held == min(rows - 1, round(rows * share)) or held <= 1
+
+
+def test_a_fingerprint_knows_texts_labels_and_their_borders() -> None:
+    tables = [
+        Table(["ab", "c"], ["x", "y"]),
+        Table(["a", "bc"], ["x", "y"]),
+        Table(["ab", "c"], ["y", "x"]),
+        Table(["c", "ab"], ["x", "y"]),
+        Table(["ab", "cx"], ["", "y"]),
+    ]
+    assert len({data_fingerprint(table) for table in tables}) == len(tables)
+
+
+def test_a_stop_ends_training_at_once_without_an_artifact(tmp_path: Path) -> None:
+    job = training_job(tmp_path, claims(2000), epochs="1000", patience="1000")
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "containers" / "entrypoint.py"), "train"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("epoch=1 ")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert not job.model.exists() or not any(job.model.iterdir())
