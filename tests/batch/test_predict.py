@@ -1,0 +1,401 @@
+"""The job as Batch starts it, with real calls of S3 and the registry and a small classifier."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from batch import objects, predict
+from batch.predict import JobSettings, main, predict_upload
+from steps.container import Stopped
+from steps.errors import InputError
+
+KEY, PREFIX = "incoming/ü a+b%20.csv", "results/ü a+b%20.csv/0123/"
+CSV = b"id,text\n1,the brakes squeal\n2,\n3,a dent in the door\n"
+
+
+@dataclass(frozen=True)
+class Said:
+    label: str
+    confidence: float
+    review: bool
+
+
+class Brakes:
+    """Knows one word."""
+
+    def predict(self, texts: Iterable[str]) -> Iterator[Said]:
+        for text in texts:
+            known = "brakes" in text
+            yield Said("brakes" if known else "other", 0.9 if known else 0.4, not known)
+
+
+def load(archive: Path, folder: Path) -> Brakes:
+    if archive.read_bytes() != b"a model":
+        raise InputError("the artifact's sums are wrong")
+    assert list(folder.iterdir()) == []
+    return Brakes()
+
+
+@pytest.fixture
+def settings(aws: str) -> JobSettings:
+    """An upload, an approved model, and the settings of a job for them."""
+    boto3.client("s3").put_object(Bucket="models", Key="7/model.tar.gz", Body=b"a model")
+    sagemaker = boto3.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="claims")
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName="claims",
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [{"Image": "image", "ModelDataUrl": "s3://models/7/model.tar.gz"}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )["ModelPackageArn"]
+    return JobSettings(
+        input_bucket="uploads",
+        input_key=KEY,
+        model_package_arn=arn,
+        results_bucket="results",
+        results_prefix=PREFIX,
+        upload_id="0123",
+        claimflow_code_version="abc",
+    )
+
+
+def upload(body: bytes, key: str = KEY) -> str:
+    answer = boto3.client("s3").put_object(Bucket="uploads", Key=key, Body=body)
+    return answer["ETag"].strip('"')
+
+
+def run(settings: JobSettings) -> int:
+    return predict_upload(settings, boto3.client("s3"), boto3.client("sagemaker"), load)
+
+
+def results() -> dict[str, bytes]:
+    """The objects below the prefix, by their names there."""
+    s3 = boto3.client("s3")
+    found = s3.list_objects_v2(Bucket="results", Prefix=PREFIX).get("Contents", [])
+    return {
+        each["Key"].removeprefix(PREFIX): s3.get_object(Bucket="results", Key=each["Key"])[
+            "Body"
+        ].read()
+        for each in found
+    }
+
+
+def manifest() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(results()["manifest.json"])
+    return found
+
+
+def test_a_file_becomes_predictions_rejects_and_a_manifest(settings: JobSettings) -> None:
+    etag = upload(CSV)
+    assert run(replace(settings, input_etag=etag)) == 0
+    assert results()["predictions.csv"].decode().splitlines() == [
+        "id,text,label,confidence,review,model_version",
+        "1,the brakes squeal,brakes,0.9000,false,1",
+        "3,a dent in the door,other,0.4000,true,1",
+    ]
+    assert results()["rejects.csv"].decode().splitlines() == [
+        "line,reason,row",
+        '3,the text is blank,"2,"',
+    ]
+    found = manifest()
+    assert found.pop("seconds") > 0
+    assert found == {
+        "outcome": "succeeded",
+        "reason": "",
+        "upload_id": "0123",
+        "bucket": "uploads",
+        "key": KEY,
+        "version": "",
+        "etag": etag,
+        "model_package_arn": settings.model_package_arn,
+        "model_package_version": 1,
+        "approval_status": "Approved",
+        "artifact_sha256": hashlib.sha256(b"a model").hexdigest(),
+        "rows_in": 3,
+        "predicted": 2,
+        "rejected": 1,
+        "for_review": 1,
+        "predictions": f"{PREFIX}predictions.csv",
+        "rejects": f"{PREFIX}rejects.csv",
+        "code_version": "abc",
+        "job_id": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "name"),
+    [
+        ("incoming/a.csv", gzip.compress(CSV, mtime=0), "predictions.csv.gz"),
+        ("incoming/a.jsonl", b'{"text": "brakes"}\n{"text": 1}\n', "predictions.jsonl"),
+        ("incoming/a", CSV, "predictions.csv"),
+    ],
+)
+def test_the_output_has_the_format_of_the_input(
+    settings: JobSettings, key: str, body: bytes, name: str
+) -> None:
+    upload(body, key)
+    assert run(replace(settings, input_key=key)) == 0
+    assert results().keys() == {name, "rejects.csv", "manifest.json"}
+    assert manifest()["predictions"] == PREFIX + name
+
+
+def test_the_version_of_the_event_is_predicted_not_the_newest(settings: JobSettings) -> None:
+    s3 = boto3.client("s3")
+    s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket="uploads", Key=KEY, Body=CSV)["VersionId"]
+    upload(b"id,text\n")
+    assert run(replace(settings, input_version=version)) == 0
+    assert manifest()["rows_in"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"PK\x03\x04 and so on", "a zip archive"),
+        (gzip.compress(CSV * 99, mtime=0)[:40], "the gzip stream ends early"),
+        (b"id,claim\n1,a\n", "no column 'text'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_leaves_a_failed_manifest_alone(
+    settings: JobSettings, body: bytes, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload(body)
+    assert run(settings) == 2
+    assert results().keys() == {"manifest.json"}
+    assert manifest()["outcome"] == "failed"
+    assert reason in manifest()["reason"]
+    assert [manifest()[name] for name in ("rows_in", "predicted", "rejected")] == [0, 0, 0]
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert run(settings) == 2  # the verdict stands, and nothing is done again
+
+
+def test_a_gzip_stream_that_ends_early_counts_nothing_as_predicted(settings: JobSettings) -> None:
+    body = gzip.compress(b"id,text\n" + os.urandom(300_000).hex().encode().replace(b"0", b"\n1,"))
+    upload(body[:-2000])
+    assert run(settings) == 2
+    assert results().keys() == {"manifest.json"}
+
+
+def test_an_upload_deleted_or_overwritten_meanwhile_is_said_so(settings: JobSettings) -> None:
+    assert run(replace(settings, results_prefix="gone/")) == 2
+    upload(CSV)
+    assert run(replace(settings, input_etag="another")) == 2
+    assert "it was overwritten" in manifest()["reason"]
+
+
+def test_an_object_overwritten_between_two_ranges_is_never_mixed(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", 16)
+    upload(CSV)
+    source = objects.InputObject(boto3.client("s3"), "uploads", KEY, "", "").buffered()
+    assert source.read(16) == CSV[:16]
+    upload(CSV.upper())
+    with pytest.raises(InputError, match="overwritten"):
+        source.read(16)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 48, 50])
+def test_an_object_is_read_whole_in_ranges(
+    aws: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", 16)
+    body = os.urandom(size)
+    upload(body)
+    assert objects.InputObject(boto3.client("s3"), "uploads", KEY, "", "").buffered().read() == body
+
+
+def test_a_settled_upload_is_left_alone(settings: JobSettings) -> None:
+    upload(CSV)
+    assert run(settings) == 0
+    before = results()
+    upload(b"id,text\n9,other content\n")
+    assert run(settings) == 0
+    assert results() == before
+
+
+@pytest.mark.parametrize("at", ["_predict", "manifest.write"])
+def test_of_two_jobs_at_once_the_first_manifest_stands(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    upload(CSV)
+    real = predict._predict if at == "_predict" else predict.manifest.write
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(f"batch.predict.{at}", real)
+        assert run(replace(settings, aws_batch_job_id="first")) == 0
+        return real(*arguments)
+
+    monkeypatch.setattr(f"batch.predict.{at}", overtaken)
+    assert run(replace(settings, aws_batch_job_id="second")) == 0
+    assert manifest()["job_id"] == "first"
+
+
+def test_a_job_that_another_overtook_uploads_nothing(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(CSV)
+    real = predict._predict
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(predict, "_predict", real)
+        assert run(settings) == 0
+        boto3.client("s3").delete_object(Bucket="results", Key=f"{PREFIX}rejects.csv")
+        real(*arguments)
+
+    monkeypatch.setattr(predict, "_predict", overtaken)
+    assert run(settings) == 0
+    assert "rejects.csv" not in results()
+
+
+def test_dying_before_the_manifest_leaves_the_work_to_the_next_attempt(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(CSV)
+
+    def die(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as dying:
+        dying.setattr(predict.manifest, "write", die)
+        with pytest.raises(Stopped):
+            run(settings)
+    assert results().keys() == {"predictions.csv", "rejects.csv"}
+    assert run(settings) == 0
+    assert manifest()["predicted"] == 2
+
+
+def test_a_model_rejected_since_still_predicts_and_the_manifest_says_so(
+    settings: JobSettings,
+) -> None:
+    upload(CSV)
+    boto3.client("sagemaker").update_model_package(
+        ModelPackageArn=settings.model_package_arn, ModelApprovalStatus="Rejected"
+    )
+    assert run(settings) == 0
+    assert manifest()["approval_status"] == "Rejected"
+
+
+def test_a_tampered_artifact_fails_the_upload_and_is_not_retried(settings: JobSettings) -> None:
+    upload(CSV)
+    boto3.client("s3").put_object(Bucket="models", Key="7/model.tar.gz", Body=b"tampered")
+    assert run(settings) == 2
+    assert manifest()["reason"] == "the artifact's sums are wrong"
+
+
+def test_a_model_package_that_is_gone_is_named(settings: JobSettings) -> None:
+    upload(CSV)
+    assert run(replace(settings, model_package_arn=settings.model_package_arn + "9")) == 2
+    assert "is not in the registry any more" in manifest()["reason"]
+
+
+def test_blocks_are_bounded_in_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [predict.Row(n, "t", ["t"], ("text",), 1) for n in range(5000)]
+    assert [len(good) for good, _ in predict._blocks(iter(rows))] == [2048, 2048, 904]
+    long = [row._replace(size=predict.BLOCK_BYTES // 2) for row in rows[:5]]
+    assert [len(good) for good, _ in predict._blocks(iter(long))] == [2, 2, 1]
+    bad = [predict.Reject(n, "r", b"x") for n in range(3000)]
+    assert [len(rejects) for _, rejects in predict._blocks(iter(bad))] == [2048, 952]
+
+
+def test_missing_settings_are_all_named_and_not_retried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("INPUT_BUCKET", "INPUT_KEY", "MODEL_PACKAGE_ARN", "RESULTS_BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RESULTS_PREFIX", "results/")
+    assert main() == 2
+    assert capsys.readouterr().err == (
+        "error: the job's environment lacks INPUT_BUCKET, INPUT_KEY, MODEL_PACKAGE_ARN, "
+        "RESULTS_BUCKET\n"
+    )
+
+
+CHILD = """
+import sys, time
+from batch import predict
+class Slow:
+    def predict(self, texts):
+        print("begun", flush=True)
+        time.sleep(60)
+predict.load_classifier = lambda archive, folder: Slow()
+sys.exit(predict.main())
+"""
+
+
+def start(settings: JobSettings) -> subprocess.Popen[str]:
+    environment = {
+        name.upper(): value for name, value in vars(settings).items() if value
+    } | os.environ
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_sigterm_ends_the_job_with_143_and_without_a_manifest(settings: JobSettings) -> None:
+    upload(CSV)
+    with start(settings) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(20) == 143
+    assert results() == {}
+
+
+def test_a_fault_of_the_network_is_worth_another_attempt(settings: JobSettings) -> None:
+    with start(replace(settings, results_bucket="no-such-bucket")) as job:
+        assert job.wait(20) == 1
+
+
+def test_100_000_rows_take_seconds(settings: JobSettings) -> None:
+    upload(b"".join(_rows(100_000)))
+    start = time.process_time()
+    assert run(settings) == 0
+    assert time.process_time() - start < 10
+    assert manifest()["rows_in"] == 100_000
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        (tmp_path / str(count)).write_bytes(b"".join(_rows(count)))
+        counts = predict.Counts()
+        tracemalloc.start()
+        with (tmp_path / str(count)).open("rb") as file:
+            table = predict.open_table(file, "a.csv", "text")
+            predict._predict(table, Brakes(), 1, tmp_path, counts)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert counts.predicted == count
+        return highest
+
+    assert peak(40_000) < 1.2 * peak(8_000)
+
+
+def _rows(count: int) -> Iterator[bytes]:
+    yield b"id,text\n"
+    for number in range(count):
+        yield b'%d,"a claim about the brakes, ""quoted"", of some length"\n' % number

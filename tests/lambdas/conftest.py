@@ -1,0 +1,68 @@
+"""A real AWS API for the functions: moto's server in this process, seen through plain boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.lambdas.eventbridge import GROUP, RESULTS, UPLOADS
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    yield "http://{}:{}".format(*running.get_host_and_port())
+    running.stop()
+
+
+@pytest.fixture
+def aws(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The endpoint, empty but for two buckets, in the environment of a test's clients."""
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    _reset(server)
+    s3 = boto3.client("s3")
+    for bucket in (UPLOADS, RESULTS):
+        s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+    yield server
+    _reset(server)
+
+
+def _reset(server: str) -> None:
+    connection = HTTPConnection(server.removeprefix("http://"))
+    connection.request("POST", "/moto-api/reset")
+    connection.getresponse().read()
+    connection.close()
+
+
+@pytest.fixture
+def register(aws: str) -> Callable[..., str]:
+    """Registers a version of the group's model and returns its ARN."""
+    sagemaker = boto3.client("sagemaker")
+
+    def register(status: str = "Approved", group: str = GROUP) -> str:
+        groups = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+        if group not in [found["ModelPackageGroupName"] for found in groups]:
+            sagemaker.create_model_package_group(ModelPackageGroupName=group)
+        return sagemaker.create_model_package(
+            ModelPackageGroupName=group,
+            ModelApprovalStatus=status,
+            InferenceSpecification={
+                "Containers": [{"Image": "image", "ModelDataUrl": "s3://models/model.tar.gz"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )["ModelPackageArn"]
+
+    return register
