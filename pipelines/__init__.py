@@ -1,0 +1,1 @@
+"""The pipeline: its settings, definition, control and command line."""

@@ -1,0 +1,72 @@
+"""AWS as the commands need it: clients of the place that the environment names, readable errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import UserError
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
+HOW_TO_REACH = (
+    'for the local cloud: `claimflow local up` and then `eval "$(claimflow local env)"`; '
+    "for AWS: set credentials as for the aws command"
+)
+
+
+class Aws:
+    """Clients for one deployment, wherever it runs."""
+
+    def __init__(self, settings: Settings, variables: dict[str, str] | None = None) -> None:
+        """`variables` name the place and the keys, instead of the environment."""
+        self._given = settings
+        self._variables = variables or {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, with the account that the credentials belong to."""
+        if self._given.account:
+            return self._given
+        return self._given.with_account(self.client("sts").get_caller_identity()["Account"])
+
+    def client(self, service: str) -> Any:
+        import boto3
+
+        more: dict[str, Any] = {}
+        if self._variables:
+            more = {
+                "endpoint_url": self._variables["AWS_ENDPOINT_URL"],
+                "aws_access_key_id": self._variables["AWS_ACCESS_KEY_ID"],
+                "aws_secret_access_key": self._variables["AWS_SECRET_ACCESS_KEY"],
+            }
+        return boto3.client(service, region_name=self._given.region, **more)
+
+
+@contextlib.contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns what AWS and boto3 raise into one line for people."""
+    from botocore import exceptions
+
+    try:
+        yield
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
+        raise UserError(f"No AWS credentials were found; {HOW_TO_REACH}") from None
+    except (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError):
+        place = os.environ.get("AWS_ENDPOINT_URL", "AWS")
+        raise UserError(f"{place} does not answer; {HOW_TO_REACH}") from None
+    except exceptions.ClientError as error:
+        raise UserError(_sentence(error)) from None
+    except exceptions.BotoCoreError as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def _sentence(error: ClientError) -> str:
+    told = error.response["Error"]
+    message = " ".join(str(told.get("Message", "")).split())
+    return f"AWS refused {error.operation_name}: {message or told.get('Code')} ({told.get('Code')})"

@@ -1,0 +1,222 @@
+"""`claimflow pipeline`: the definition and its executions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.cli import FAILED, REJECTED
+from pipelines.cli.shared import aws, json_option, print_json
+
+if TYPE_CHECKING:
+    from pipelines.control import ExecutionStatus
+
+_execution = click.argument("execution", required=False)
+
+
+@click.group("pipeline")
+def command() -> None:
+    """The training pipeline: Validate, Train, Champion, Evaluate, ModelGate, Register.
+
+    \b
+    Example:
+      claimflow pipeline upsert
+      claimflow pipeline start --train train.csv --test test.csv --wait
+    """
+
+
+@command.command()
+def definition() -> None:
+    """Print the definition as JSON; needs neither network nor credentials.
+
+    Example: claimflow pipeline definition > definition.json
+    """
+    import json
+
+    from pipelines.control import build_definition
+    from pipelines.settings import Settings
+
+    click.echo(json.dumps(json.loads(build_definition(Settings.load())), indent=2))
+
+
+@command.command()
+def upsert() -> None:
+    """Store today's definition.
+
+    Example: claimflow pipeline upsert
+    """
+    from pipelines.control import Control
+
+    with aws() as place:
+        control = Control(place)
+        done = control.upsert()
+        click.echo(f"pipeline {control.settings.pipeline_name}: {done}")
+
+
+@command.command()
+@click.option("--train", metavar="FILE|S3URI", help="Labelled claims to train on.")
+@click.option("--test", metavar="FILE|S3URI", help="Labelled claims to judge by.")
+@click.option(
+    "--parameter",
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any parameter of the pipeline.",
+)
+@click.option("--wait", is_flag=True, help="Show the steps until it has ended.")
+@json_option
+def start(
+    train: str | None, test: str | None, parameters: tuple[str, ...], wait: bool, as_json: bool
+) -> None:
+    """Start an execution. Files are uploaded first, under a digest of their content.
+
+    Example: claimflow pipeline start --train train.csv --test test.csv -p Epochs=5 --wait
+    """
+    from pipelines.control import Control
+    from pipelines.errors import UserError
+
+    given: dict[str, str] = {}
+    for one in parameters:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise UserError(f"--parameter {one}: expected NAME=VALUE")
+        given[name] = value
+    with aws() as place:
+        control = Control(place)
+        for name, data in (("TrainData", train), ("TestData", test)):
+            if data:
+                given[name] = data if data.startswith("s3://") else control.upload_data(Path(data))
+        execution = control.start(given)
+        if not as_json:
+            click.echo(execution)
+        if wait:
+            _show_to_the_end(control, execution, as_json)
+        elif as_json:
+            print_json({"execution": execution})
+
+
+@command.command()
+@_execution
+def stop(execution: str | None) -> None:
+    """Stop an execution (the latest, or by id or ARN) and the job that it runs.
+
+    Example: claimflow pipeline stop
+    """
+    from pipelines.control import Control
+
+    with aws() as place:
+        control = Control(place)
+        arn = control.resolve(execution)
+        control.stop(arn)
+        click.echo(f"stopping {arn}")
+
+
+@command.command()
+@_execution
+@click.option("--watch", is_flag=True, help="Stay until it has ended.")
+@json_option
+def status(execution: str | None, watch: bool, as_json: bool) -> None:
+    """Show an execution (the latest, or by id or ARN), and which bar a model missed.
+
+    Example: claimflow pipeline status --watch
+    """
+    from pipelines.control import Control
+
+    with aws() as place:
+        control = Control(place)
+        arn = control.resolve(execution)
+        if watch:
+            _show_to_the_end(control, arn, as_json)
+            return
+        found = control.status(arn)
+        if as_json:
+            print_json(_document(found))
+            return
+        _print_steps(found)
+        _print_end(found)
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the latest executions.
+
+    Example: claimflow pipeline list
+    """
+    from pipelines.control import Control
+
+    with aws() as place:
+        summaries = Control(place).executions()
+        if as_json:
+            print_json(summaries)
+            return
+        for one in summaries:
+            identifier = one["PipelineExecutionArn"].rpartition("/")[2]
+            started = one["StartTime"].strftime("%Y-%m-%d %H:%M:%S")
+            reason = one.get("PipelineExecutionFailureReason", "")
+            click.echo(
+                f"{identifier}  {started}  {one['PipelineExecutionStatus']:<10} {reason}".rstrip()
+            )
+        if not summaries:
+            click.echo("no execution yet; start one with `claimflow pipeline start`")
+
+
+@command.command()
+@_execution
+@json_option
+def steps(execution: str | None, as_json: bool) -> None:
+    """List the steps of an execution (the latest, or by id or ARN).
+
+    Example: claimflow pipeline steps --json
+    """
+    from pipelines.control import Control
+    from pipelines.follow import step_line
+
+    with aws() as place:
+        control = Control(place)
+        found = control.steps(control.resolve(execution))
+        if as_json:
+            print_json([asdict(step) for step in found])
+            return
+        for step in found:
+            click.echo(step_line(step))
+
+
+def _show_to_the_end(control: Any, execution: str, as_json: bool) -> None:
+    from pipelines.follow import follow
+
+    if as_json:
+        *_, found = control.follow(execution)
+        print_json(_document(found))
+    else:
+        found = follow(control.follow(execution))
+        _print_end(found)
+    if found.status != "Succeeded":
+        sys.exit(REJECTED if found.is_rejected else FAILED)
+
+
+def _print_steps(found: ExecutionStatus) -> None:
+    from pipelines.follow import step_line, step_table
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(step_table(found))
+        return
+    for step in found.steps:
+        click.echo(step_line(step))
+
+
+def _print_end(found: ExecutionStatus) -> None:
+    click.echo(f"{found.status}{': ' + found.reason if found.reason else ''}")
+    for bar in found.missed:
+        click.echo(f"missed: {bar}")
+
+
+def _document(found: ExecutionStatus) -> dict[str, Any]:
+    return asdict(found)

@@ -1,0 +1,311 @@
+"""What is done with the pipeline: upsert, start, follow, stop. On AWS and locally alike."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import logging
+import subprocess
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.aws import Aws
+from pipelines.errors import UserError
+from pipelines.images import ROOT
+from pipelines.settings import Settings
+
+ENDED = ("Succeeded", "Failed", "Stopped")
+_PARSERS: dict[str, Any] = {"Integer": int, "Float": float, "String": str, "Boolean": str}
+# A cached step is found by the address of its data, which must therefore change with the content.
+DATA_FOLDER = "datasets"
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """One step of an execution."""
+
+    name: str
+    type: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    is_cached: bool = False
+    reason: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        if self.started is None:
+            return None
+        ended = self.ended or datetime.now(self.started.tzinfo)
+        return (ended - self.started).total_seconds()
+
+
+@dataclass(frozen=True)
+class ExecutionStatus:
+    """How far an execution is, and what it says about itself."""
+
+    arn: str
+    status: str
+    reason: str
+    steps: list[StepStatus] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)  # bars, in words
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it ended because the model missed a bar, and not because something broke."""
+        return any(step.name == "ModelRejected" for step in self.steps)
+
+
+class Control:
+    """The pipeline of one deployment."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._sagemaker = aws.client("sagemaker")
+
+    @property
+    def settings(self) -> Settings:
+        return self._aws.settings
+
+    def upsert(self) -> str:
+        """Stores today's definition; returns "created", "updated" or "unchanged"."""
+        text = build_definition(self.settings)
+        name, role = self.settings.pipeline_name, self.settings.role_arn("pipeline")
+        try:
+            existing = self._sagemaker.describe_pipeline(PipelineName=name)
+        except self._sagemaker.exceptions.ResourceNotFound:
+            self._sagemaker.create_pipeline(
+                PipelineName=name,
+                PipelineDefinition=text,
+                RoleArn=role,
+                ClientRequestToken=str(uuid.uuid4()),
+                Tags=[{"Key": key, "Value": value} for key, value in self.settings.tags.items()],
+            )
+            return "created"
+        if json.loads(existing["PipelineDefinition"]) == json.loads(text):
+            return "unchanged"
+        self._sagemaker.update_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=role)
+        return "updated"
+
+    def upload_data(self, path: Path) -> str:
+        """Puts a file of labelled claims on S3, under a digest of its content; its address."""
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        bucket = self.settings.bucket("data")
+        key = f"{DATA_FOLDER}/{digest.hexdigest()[:16]}/{path.name}"
+        self._aws.client("s3").upload_file(str(path), bucket, key)
+        return f"s3://{bucket}/{key}"
+
+    def start(self, parameters: Mapping[str, str]) -> str:
+        """Starts an execution and returns its ARN.
+
+        Raises
+        ------
+        UserError
+            There is no pipeline, or it has no such parameter, or the value is of another type.
+        """
+        known = self._parameters()
+        for name, value in parameters.items():
+            _check_parameter(known, name, value)
+        given = {"CodeVersion": code_version(), **parameters}
+        started = self._sagemaker.start_pipeline_execution(
+            PipelineName=self.settings.pipeline_name,
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in given.items()],
+            ClientRequestToken=str(uuid.uuid4()),
+        )
+        return str(started["PipelineExecutionArn"])
+
+    def stop(self, execution: str) -> None:
+        self._sagemaker.stop_pipeline_execution(
+            PipelineExecutionArn=execution, ClientRequestToken=str(uuid.uuid4())
+        )
+
+    def status(self, execution: str) -> ExecutionStatus:
+        described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+        status = ExecutionStatus(
+            arn=execution,
+            status=described["PipelineExecutionStatus"],
+            reason=described.get("FailureReason", ""),
+            steps=self.steps(execution),
+        )
+        if not status.is_rejected:
+            return status
+        return ExecutionStatus(
+            status.arn, status.status, status.reason, status.steps, self._missed_bars(execution)
+        )
+
+    def steps(self, execution: str) -> list[StepStatus]:
+        """The steps that have started, first to last."""
+        pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=execution, SortOrder="Ascending"
+        )
+        return [
+            StepStatus(
+                name=step["StepName"],
+                type=_step_type(step),
+                status=step["StepStatus"],
+                started=step.get("StartTime"),
+                ended=step.get("EndTime"),
+                is_cached="CacheHitResult" in step,
+                reason=step.get("FailureReason", ""),
+            )
+            for page in pages
+            for step in page["PipelineExecutionSteps"]
+        ]
+
+    def follow(self, execution: str, pause: float = 0.5) -> Iterator[ExecutionStatus]:
+        """The status again and again, until the execution has ended (that status included)."""
+        while True:
+            status = self.status(execution)
+            yield status
+            if status.has_ended:
+                return
+            time.sleep(pause)
+
+    def executions(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest executions, newest first."""
+        self._parameters()
+        found = self._sagemaker.list_pipeline_executions(
+            PipelineName=self.settings.pipeline_name, MaxResults=limit, SortOrder="Descending"
+        )
+        summaries: list[dict[str, Any]] = found["PipelineExecutionSummaries"]
+        return summaries
+
+    def resolve(self, execution: str | None) -> str:
+        """The ARN of an execution given by ARN or id, or (None) of the latest."""
+        if execution and execution.startswith("arn:"):
+            return execution
+        for summary in self.executions(100):
+            arn: str = summary["PipelineExecutionArn"]
+            if execution is None or arn.endswith(f"/{execution}"):
+                return arn
+        if execution is None:
+            raise UserError("There is no execution yet; start one with `claimflow pipeline start`")
+        raise UserError(f"There is no execution {execution}; see `claimflow pipeline list`")
+
+    def evaluation(self, execution: str) -> dict[str, Any] | None:
+        """What Evaluate wrote, or None where it has not run well."""
+        for step in self._step_documents(execution):
+            job = step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn")
+            if step["StepName"] != "Evaluate" or step["StepStatus"] != "Succeeded" or not job:
+                continue
+            described = self._sagemaker.describe_processing_job(
+                ProcessingJobName=job.rpartition("/")[2]
+            )
+            output = described["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+            bucket, _, key = output.removeprefix("s3://").partition("/")
+            body = self._aws.client("s3").get_object(Bucket=bucket, Key=f"{key}/evaluation.json")
+            document: dict[str, Any] = json.loads(body["Body"].read())
+            return document
+        return None
+
+    def registered(self, execution: str) -> str | None:
+        """The ARN of the model package that an execution registered, if it did."""
+        for step in self._step_documents(execution):
+            arn = step.get("Metadata", {}).get("RegisterModel", {}).get("Arn")
+            if arn:
+                return str(arn)
+        return None
+
+    def _step_documents(self, execution: str) -> list[dict[str, Any]]:
+        pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=execution
+        )
+        return [step for page in pages for step in page["PipelineExecutionSteps"]]
+
+    def _parameters(self) -> dict[str, dict[str, Any]]:
+        name = self.settings.pipeline_name
+        try:
+            described = self._sagemaker.describe_pipeline(PipelineName=name)
+        except self._sagemaker.exceptions.ResourceNotFound:
+            raise UserError(
+                f"There is no pipeline {name} yet; create it with `claimflow pipeline upsert`"
+            ) from None
+        document = json.loads(described["PipelineDefinition"])
+        return {one["Name"]: one for one in document["Parameters"]}
+
+    def _missed_bars(self, execution: str) -> list[str]:
+        evaluation = self.evaluation(execution)
+        if evaluation is None:
+            return []
+        listed = self._sagemaker.list_pipeline_parameters_for_execution(
+            PipelineExecutionArn=execution, MaxResults=50
+        )
+        values = {one["Name"]: one["Value"] for one in listed["PipelineParameters"]}
+        accuracy, least = evaluation["challenger"]["accuracy"], float(values["MinAccuracy"])
+        lost, most = evaluation["comparison"]["regression"], float(values["AllowedRegression"])
+        missed = []
+        if accuracy < least:
+            missed.append(
+                f"accuracy {accuracy:.4f} is below MinAccuracy {least} by {least - accuracy:.4f}"
+            )
+        if lost > most:
+            missed.append(
+                f"it loses {lost:.4f} of accuracy against the champion, "
+                f"AllowedRegression is {most}: {lost - most:.4f} too much"
+            )
+        return missed
+
+
+def build_definition(settings: Settings) -> str:
+    """Today's definition as JSON, without network and credentials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # the SDK tells at length what it leaves out
+        try:
+            from pipelines.definition import definition
+
+            return definition(settings)
+        finally:
+            logging.disable(before)
+
+
+def code_version() -> str:
+    """The commit of this code, `-dirty` where it has been changed; "unknown" outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _check_parameter(known: dict[str, dict[str, Any]], name: str, value: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+        raise UserError(f"The pipeline has no parameter {name}; {hint}")
+    kind = known[name]["Type"]
+    try:
+        _PARSERS[kind](value)
+    except ValueError:
+        raise UserError(f"Parameter {name}={value}: expected a value of type {kind}") from None
+    allowed = known[name].get("EnumValues")
+    if allowed and value not in allowed:
+        raise UserError(f"Parameter {name}={value}: expected one of {', '.join(allowed)}")
+
+
+def _step_type(step: dict[str, Any]) -> str:
+    """The API tells a step's type by the member that its metadata has."""
+    return next(iter(step.get("Metadata", {})), "")

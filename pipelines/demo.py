@@ -1,0 +1,247 @@
+"""The whole line on this machine, from labelled claims to labelled predictions."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import lzma
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from pipelines.aws import Aws, readable_errors
+from pipelines.control import Control, ExecutionStatus, build_definition
+from pipelines.errors import UserError
+from pipelines.follow import follow
+from pipelines.local import daemon
+from pipelines.models import Models
+from pipelines.predictions import Predictions
+from pipelines.sample import write_sample
+from pipelines.settings import Settings
+
+SHOWN = 5  # predictions
+PREDICT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the demo runs on."""
+
+    train: Path
+    test: Path
+    new: Path
+
+
+def run_demo(settings: Settings, files: Files | None, keep: bool) -> bool:
+    """Runs the line and tells what it does; False where the execution ended badly or was rejected.
+
+    Raises
+    ------
+    UserError
+        A file that is not there, or a local cloud that does not start.
+    """
+    began = time.monotonic()
+    for path in (files.train, files.test, files.new) if files else ():
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+    output = settings.state / "demo"
+    # The SDK takes seconds to import: it does so while the local cloud starts.
+    warm_up = threading.Thread(target=build_definition, args=(settings,), daemon=True)
+    warm_up.start()
+    if files is None:
+        _say("Data", f"writing synthetic warranty claims to {output / 'data'}")
+        sample = write_sample(output / "data")
+        files = Files(sample.train, sample.test, sample.new_claims)
+    text_column, label_column = _columns(settings, files.train)
+    with _local_cloud(settings, keep, text_column, label_column) as (running, mine):
+        place = Aws(mine, running.variables)
+        with readable_errors():
+            warm_up.join()
+            execution, found = _train(place, files)
+            _fetch_reports(place, execution, output)
+            if found.status != "Succeeded":
+                _tell_failure(found, output)
+                return False
+            control = Control(place)
+            version = _approve(place, control.registered(execution))
+            _predict(place, files.new, output, version)
+        _tell_figures(control.evaluation(execution))
+        _say("Where", f"predictions  {output / 'predictions'}")
+        click.echo(
+            f"             reports      {output / 'validation' / 'data_docs' / 'index.html'}"
+        )
+        click.echo(f"                          {output / 'evaluation' / 'confusion_matrix.svg'}")
+        if keep:
+            click.echo(f"             runs         {running.tracking} (MLflow)")
+            click.echo('             the local cloud still runs: eval "$(claimflow local env)"')
+        else:
+            click.echo("             all of it is kept: `claimflow local up` brings it back")
+    _say("Done", f"in {time.monotonic() - began:.0f} s")
+    return True
+
+
+@contextmanager
+def _local_cloud(
+    settings: Settings, keep: bool, text_column: str, label_column: str
+) -> Iterator[tuple[daemon.Running, Settings]]:
+    """The local cloud, and a client's settings; it is ended after if it was not running before."""
+    was_running = daemon.find(settings.state) is not None
+    _say("Local cloud", "found running" if was_running else "starting")
+    running = daemon.start(settings.state)
+    click.echo(f"             {running.endpoint}, no account and no Docker")
+    mine = settings.model_copy(
+        update={
+            "mlflow_tracking_uri": running.tracking,
+            "text_column": text_column,
+            "label_column": label_column,
+        }
+    )
+    try:
+        yield running, mine
+    finally:
+        if not keep and not was_running:
+            daemon.stop(settings.state)
+
+
+def _train(place: Aws, files: Files) -> tuple[str, ExecutionStatus]:
+    control = Control(place)
+    _say("Pipeline", f"{control.settings.pipeline_name}: {control.upsert()}")
+    execution = control.start(
+        {
+            "TrainData": control.upload_data(files.train),
+            "TestData": control.upload_data(files.test),
+            "TextColumn": place.settings.text_column,
+            "LabelColumn": place.settings.label_column,
+            "MlflowTrackingUri": place.settings.mlflow_tracking_uri,
+        }
+    )
+    _say("Execution", execution.rpartition("/")[2])
+    return execution, follow(control.follow(execution))
+
+
+def _approve(place: Aws, arn: str | None) -> int:
+    if arn is None:
+        raise UserError(
+            "The execution succeeded without registering a model: the pipeline has no Register step"
+        )
+    version = int(arn.rpartition("/")[2])
+    _say("Registry", f"model version {version} registered, pending approval")
+    click.echo("             the demo approves it now, in a person's place")
+    Models(place).decide(version, approve=True, why="approved by the demo, in a person's place")
+    return version
+
+
+def _predict(place: Aws, new: Path, output: Path, version: int) -> None:
+    predictions = Predictions(place)
+    _say("Upload", f"{new.name}, with a plain S3 put")
+    upload = predictions.upload(new)
+    done = predictions.wait(
+        upload, PREDICT_SECONDS, lambda text: click.echo(f"             {text}")
+    )
+    folder = output / "predictions"
+    for old in folder.glob("*"):
+        old.unlink()
+    predictions.fetch(done, folder)
+    manifest = done.manifest
+    if manifest["outcome"] != "succeeded":
+        raise UserError(f"{new}: {manifest.get('reason', 'it could not be read')}")
+    _say(
+        "Predictions",
+        f"{manifest['rows_in']} rows in, {manifest['predicted']} predicted "
+        f"({manifest['for_review']} for a person to look at), {manifest['rejected']} rejected, "
+        f"by model version {version}",
+    )
+    _show_some(folder, place.settings.text_column)
+
+
+def _show_some(folder: Path, text_column: str) -> None:
+    paths = sorted(folder.glob("predictions.csv*"))
+    if not paths:
+        return
+    with _open_text(paths[0]) as file:
+        rows = csv.DictReader(file)
+        for _, row in zip(range(SHOWN), rows, strict=False):
+            text = " ".join((row.get(text_column) or "").split())
+            label = row.get("predicted_label") or row.get("label")
+            confidence = row.get("predicted_confidence") or row.get("confidence") or "0"
+            shown = text if len(text) <= 60 else f"{text[:59]}…"
+            click.echo(f"             {float(confidence):.2f}  {label:<16} {shown}")
+
+
+def _fetch_reports(place: Aws, execution: str, output: Path) -> None:
+    """Copies what the steps left on S3 to where a person can open it."""
+    s3, bucket = place.client("s3"), place.settings.bucket("models")
+    prefix = f"runs/{execution.rpartition('/')[2]}/"
+    control = Control(place)
+    prefixes = {prefix}
+    for step in control._step_documents(execution):  # a cached step left its output in another run
+        source = step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn")
+        if source:
+            prefixes.add(f"runs/{source.rpartition('/')[2]}/")
+    for one in sorted(prefixes):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=one)
+        for item in (item for page in pages for item in page.get("Contents", [])):
+            name = item["Key"][len(one) :]
+            if name.startswith(("validation/", "evaluation/")):
+                path = output / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                s3.download_file(bucket, item["Key"], str(path))
+
+
+def _tell_failure(found: ExecutionStatus, output: Path) -> None:
+    click.echo(f"{found.status}: {found.reason}")
+    for bar in found.missed:
+        click.echo(f"missed: {bar}")
+    click.echo(f"reports so far: {output}")
+
+
+def _tell_figures(evaluation: dict[str, Any] | None) -> None:
+    if evaluation is None:
+        return
+    challenger, champion = evaluation["challenger"], evaluation["champion"]
+    _say(
+        "Figures",
+        f"on {challenger['rows']} test rows: accuracy {challenger['accuracy']:.4f}, "
+        f"macro F1 {challenger['macro_f1']:.4f}, "
+        f"calibration error {challenger['calibration_error']:.4f}",
+    )
+    if champion:
+        click.echo(f"             the champion before it: accuracy {champion['accuracy']:.4f}")
+
+
+def _columns(settings: Settings, path: Path) -> tuple[str, str]:
+    """The text and the label column: the settings', or the only way to read a table of two."""
+    wanted = (settings.text_column, settings.label_column)
+    try:
+        with _open_text(path) as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            first = [row for _, row in zip(range(20), rows, strict=False) if len(row) == 2]
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, csv.Error):
+        return wanted  # Validate says what is wrong with it
+    if set(wanted) <= set(header) or len(header) != 2 or not first:
+        return wanted
+    lengths = [sum(len(row[column]) for row in first) for column in (0, 1)]
+    text, label = (0, 1) if lengths[0] >= lengths[1] else (1, 0)
+    _say("Columns", f"text is {header[text]!r}, label is {header[label]!r}")
+    return header[text], header[label]
+
+
+def _open_text(path: Path) -> IO[str]:
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    if magic == b"\xfd7zXZ\x00":
+        return lzma.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _say(what: str, text: str) -> None:
+    click.echo(f"{what:<12} {text}")

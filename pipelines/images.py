@@ -1,0 +1,110 @@
+"""The images, as `containers/Dockerfile` describes them.
+
+The Dockerfile is the one source: the tag of an image is a digest of what goes into it, and the
+local cloud runs a job with the very requirements, files, environment and entry point that are named
+there. Only the plain forms that our Dockerfile uses are understood; anything else is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ("validate", "gluon-cpu", "gluon-gpu")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One target of the Dockerfile."""
+
+    target: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(hash=False)
+    files: dict[str, str] = field(
+        hash=False
+    )  # source below the repository → destination in the image
+
+    @property
+    def requirements(self) -> Path:
+        """The locked requirements that the image installs."""
+        return ROOT / "containers" / f"{self.target}.txt"
+
+    @property
+    def tag(self) -> str:
+        """A digest of everything that goes into the image: the same content has the same tag."""
+        return _content_tag(self)
+
+    def uri(self, settings: Settings) -> str:
+        return f"{settings.image_repository(self.target)}:{self.tag}"
+
+
+def source_files(source: str) -> list[Path]:
+    """The files that `COPY source` takes, in a fixed order."""
+    path = ROOT / source
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+def image(target: str) -> Image:
+    """Reads one target of `containers/Dockerfile`.
+
+    Raises
+    ------
+    KeyError
+        No such target.
+    ValueError
+        An instruction in a form that is not understood here.
+    """
+    return _parse((ROOT / "containers" / "Dockerfile").read_text("utf-8"))[target]
+
+
+def _parse(text: str) -> dict[str, Image]:
+    stages: dict[str, Image] = {}
+    name = ""
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        instruction, _, rest = line.strip().partition(" ")
+        if instruction == "FROM":
+            base, _, name = rest.partition(" AS ")
+            parent = stages.get(base) or Image("", (), (), {}, {})
+            stages[name] = Image(
+                name,
+                parent.entrypoint,
+                parent.command,
+                dict(parent.environment),
+                dict(parent.files),
+            )
+            continue
+        if not name:
+            continue
+        stage = stages[name]
+        if instruction == "ENV":
+            for key, value in re.findall(r'(\w+)=("[^"]*"|\S*)', rest):
+                stage.environment[key] = value.strip('"')
+        elif instruction in ("ENTRYPOINT", "CMD"):
+            words = tuple(json.loads(rest))
+            entrypoint = words if instruction == "ENTRYPOINT" else stage.entrypoint
+            command = words if instruction == "CMD" else stage.command
+            stages[name] = Image(name, entrypoint, command, stage.environment, stage.files)
+        elif instruction == "COPY" and not rest.startswith("--from"):
+            *sources, destination = rest.split()
+            for source in sources:
+                stage.files[source] = destination
+    return stages
+
+
+def _content_tag(described: Image) -> str:
+    digest = hashlib.sha256()
+    requirements = described.requirements.relative_to(ROOT).as_posix()
+    for source in ["containers/Dockerfile", requirements, *sorted(described.files)]:
+        for path in source_files(source):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The local cloud: the same AWS API on this machine."""

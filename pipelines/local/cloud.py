@@ -1,0 +1,183 @@
+"""The local cloud put together: one object that serves, and one place that knows its folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from pipelines.local.batch_jobs import BatchJobs
+from pipelines.local.documents import Document, Documents
+from pipelines.local.environments import Environments
+from pipelines.local.executor import Services
+from pipelines.local.functions import EventSources, Functions
+from pipelines.local.gateway import Gateway
+from pipelines.local.jobs import Jobs
+from pipelines.local.logs import Logs
+from pipelines.local.moto_bridge import (
+    ObjectStore,
+    function_code,
+    moto_application,
+    request_handler,
+)
+from pipelines.local.objects import Objects
+from pipelines.local.pipeline_service import PipelineService
+from pipelines.local.process_engine import ProcessEngine
+from pipelines.local.registry import Registry
+from pipelines.local.replay import replay_uploads
+from pipelines.local.resources import create_resources
+from pipelines.local.step_cache import StepCache
+from pipelines.settings import LOCAL_ACCOUNT, Settings
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+INTERRUPTED = (
+    "InternalServerError: The local cloud ended while this ran; start again, "
+    "what had finished is cached"
+)
+
+
+class LocalCloud:
+    """The AWS API of this machine, on a loopback address."""
+
+    def __init__(
+        self, settings: Settings, port: int = 0, engine: ProcessEngine | None = None
+    ) -> None:
+        self._settings = settings.with_account(LOCAL_ACCOUNT)
+        state = settings.state.resolve()
+        region = self._settings.region
+        arn = f"arn:aws:{{}}:{region}:{LOCAL_ACCOUNT}"
+        self._store = ObjectStore(state / "objects", LOCAL_ACCOUNT, region)
+        self._server: BaseWSGIServer = make_server(
+            "127.0.0.1",
+            port,
+            lambda *arguments: self._gateway(*arguments),
+            threaded=True,
+            request_handler=request_handler(),
+        )
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        documents = Documents(state / "documents")
+        objects = Objects(self.client("s3"))
+        logs = Logs(state / "logs", self.client("logs"))
+        self._environments = Environments(state / "environments")
+        engine = engine or ProcessEngine(self._environments.find)
+        folder = state / "jobs"
+        self._logs = logs
+        self._registry = Registry(documents, arn.format("sagemaker"), self._announce)
+        self._jobs = Jobs(
+            documents, arn.format("sagemaker"), objects, logs, engine, folder, self.variables()
+        )
+        self._functions = Functions(
+            lambda name: function_code(LOCAL_ACCOUNT, region, name),
+            logs,
+            state / "functions",
+            self.variables(),
+        )
+        self._event_sources = EventSources(self._functions, self.client)
+        self._batch = BatchJobs(
+            documents,
+            arn.format("batch"),
+            self.client("batch"),
+            logs,
+            engine,
+            state / "batch",
+            self.variables(),
+            slots=max(1, (os.cpu_count() or 2) // 2),
+        )
+        services = Services(
+            documents,
+            self._jobs,
+            objects,
+            StepCache(documents),
+            self._invoke,
+            self._registry.create_model_package,
+            self._registry.describe_model_package,
+        )
+        self._pipelines = PipelineService(documents, arn.format("sagemaker"), objects, services)
+        self._gateway = Gateway(
+            moto_application(),
+            self._store,
+            [self._pipelines, self._registry, self._jobs],
+            self._batch,
+            self._functions,
+            self._event_sources,
+        )
+
+    def start(self) -> None:
+        """Brings back what the files hold, makes what is missing, and serves."""
+        self._store.restore()
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._logs.restore()
+        self._jobs.fail_interrupted(INTERRUPTED)
+        self._pipelines.fail_interrupted(INTERRUPTED)
+        create_resources(self._settings, self.client)
+        self._batch.resume()
+        replay_uploads(self._settings, self.client("s3"), self.client("events"))
+
+    def make_environments(self) -> None:
+        """Makes the environments of the images, which the first jobs would otherwise wait for."""
+        self._environments.make_all()
+
+    def stop(self) -> None:
+        """Stops what runs, and ends."""
+        self._pipelines.close()
+        self._event_sources.close()
+        self._batch.close()
+        self._functions.close()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self._settings.region,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"max_attempts": 2}, read_timeout=120),
+        )
+
+    def variables(self) -> dict[str, str]:
+        """What makes `aws`, boto3 and any other client use this cloud."""
+        region = self._settings.region
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_REGION": region,
+            **CREDENTIALS,
+        }
+
+    def _invoke(self, arn: str, payload: bytes) -> tuple[bytes, str | None]:
+        answer = self._functions.invoke(arn, payload)
+        if answer is None:
+            return b"", f"function {arn} does not exist"
+        if answer.error:
+            return b"", str(json.loads(answer.payload).get("errorMessage", answer.error))
+        return answer.payload, None
+
+    def _announce(self, package: Document) -> None:
+        """Raises the event that EventBridge carries when a package's approval status is set."""
+        detail = {
+            name: package[name]
+            for name in (
+                "ModelPackageGroupName",
+                "ModelPackageVersion",
+                "ModelPackageArn",
+                "ModelApprovalStatus",
+            )
+        }
+        self.client("events").put_events(
+            Entries=[
+                {
+                    "Source": "aws.sagemaker",
+                    "DetailType": "SageMaker Model Package State Change",
+                    "Resources": [package["ModelPackageArn"]],
+                    "Detail": json.dumps(detail),
+                }
+            ]
+        )

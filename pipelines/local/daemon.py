@@ -1,0 +1,113 @@
+"""Starts, finds and ends the process of the local cloud. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import UserError
+
+START_SECONDS = 300  # the first start makes the environments of the images
+STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Running:
+    """A local cloud that answers."""
+
+    pid: int
+    endpoint: str
+    tracking: str  # MLflow's address, or "none"
+    variables: dict[str, str]
+
+    def exports(self) -> str:
+        """Shell lines that make `aws`, boto3 and claimflow use it."""
+        values = {**self.variables, "CLAIMFLOW_MLFLOW_TRACKING_URI": self.tracking}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+        # They would win over the address or the keys.
+        return "\n".join([*lines, "unset AWS_PROFILE AWS_SESSION_TOKEN"])
+
+
+def find(state: Path) -> Running | None:
+    """The local cloud of a state folder, if it runs."""
+    try:
+        running = Running(**json.loads((state / "ready.json").read_text("utf-8")))
+        with urllib.request.urlopen(f"{running.endpoint}/_claimflow/health", timeout=5) as answer:  # noqa: S310
+            return running if answer.status == 200 else None
+    except (OSError, ValueError, TypeError, urllib.error.URLError):
+        return None
+
+
+def start(state: Path, tracking: bool = True) -> Running:
+    """Starts the local cloud in the background, or finds the one that runs.
+
+    Raises
+    ------
+    UserError
+        It did not come up; the reason is in its log.
+    """
+    running = find(state)
+    if running:
+        return running
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "ready.json").unlink(missing_ok=True)
+    log = state / "local.log"
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pipelines.local.server", "--state", str(state.resolve())),
+                "--tracking" if tracking else "--no-tracking",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C of the client does not end it
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        running = find(state)
+        if running:
+            return running
+        if process.poll() is not None:
+            said = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+            reason = said[-1] if said else f"it ended with {process.returncode}"
+            raise UserError(f"The local cloud did not start: {reason} (its log: {log})")
+        time.sleep(0.1)
+    process.terminate()
+    raise UserError(f"The local cloud did not answer within {START_SECONDS} s (its log: {log})")
+
+
+def stop(state: Path) -> bool:
+    """Ends the local cloud and what it runs; False where none runs."""
+    running = find(state)
+    if not running:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if _has_ended(running.pid):
+            return True
+        time.sleep(0.1)
+    os.kill(running.pid, signal.SIGKILL)
+    return True
+
+
+def _has_ended(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):  # our own child must be reaped, or it never goes
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

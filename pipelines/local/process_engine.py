@@ -1,0 +1,110 @@
+"""The engine that runs a container's command as a process of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.local import supervise
+
+# What a process of this machine needs to work at all; nothing else of the user's reaches a job.
+_PASSED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SYSTEMROOT")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One container to run."""
+
+    image: str  # the image's address
+    arguments: list[str]
+    entrypoint: list[str] | None
+    environment: Mapping[str, str]
+    folder: Path  # stands for /opt/ml, and is the working directory
+    timeout: float  # seconds
+
+
+class Prepared(Protocol):
+    """An image that is ready to run on this machine."""
+
+    def command(self, arguments: list[str], entrypoint: list[str] | None) -> list[str]:
+        """The command line for a container's arguments."""
+
+    def variables(self) -> dict[str, str]:
+        """The variables that the image sets."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended."""
+
+    exit_code: int
+    timed_out: bool = False
+    stopped: bool = False
+
+
+class ProcessEngine:
+    """Runs images as processes, each in the environment that `prepare` finds for its address."""
+
+    def __init__(self, prepare: Callable[[str], Prepared], grace: float = 30.0) -> None:
+        self._prepare = prepare
+        self._grace = grace  # seconds between SIGTERM and SIGKILL
+
+    def run(self, task: Task, log: Callable[[str], None], stop: threading.Event) -> Ended:
+        """Runs until the command ends, `stop` is set or the time is up.
+
+        Raises
+        ------
+        UserError
+            The image is not one that this machine can run.
+        """
+        place = self._prepare(task.image)
+        passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-S",
+                supervise.__file__,
+                *place.command(task.arguments, task.entrypoint),
+            ],
+            env={**passed, **place.variables(), **task.environment},
+            cwd=task.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        reader = threading.Thread(target=_read, args=(process, log), daemon=True)
+        reader.start()
+        deadline = time.monotonic() + task.timeout
+        stopped = timed_out = False
+        while process.poll() is None:
+            stopped = stop.wait(0.05)
+            timed_out = not stopped and time.monotonic() > deadline
+            if stopped or timed_out:
+                self._end(process)
+        reader.join()
+        return Ended(process.wait(), timed_out, stopped)
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(self._grace)
+        except subprocess.TimeoutExpired:
+            assert process.stdin is not None
+            process.stdin.close()  # the supervisor kills the command and all its children
+            process.wait()
+
+
+def _read(process: subprocess.Popen[str], log: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        log(line.rstrip("\n"))

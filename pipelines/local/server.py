@@ -1,0 +1,88 @@
+"""The process of the local cloud, `python -m pipelines.local.server`: `claimflow local up`."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from pipelines.errors import UserError
+from pipelines.local.cloud import LocalCloud
+from pipelines.local.documents import write_atomically
+from pipelines.local.tracking_server import start_tracking_server
+from pipelines.settings import Settings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--tracking", action=argparse.BooleanOptionalAction, default=True)
+    options = parser.parse_args()
+    state = options.state.resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    lock = (state / "lock").open("w")
+    try:  # held as long as the process lives, however it ends
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("a local cloud already runs on this state folder", file=sys.stderr)
+        return 1
+    return _serve(state, options.tracking)
+
+
+def _serve(state: Path, tracking: bool) -> int:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    # The same ports as before where they are free: addresses are part of the steps' cache keys.
+    before = _read(state / "ports.json")
+    tracking_port = _free_port(before.get("tracking", 0))
+    tracker = start_tracking_server(state, tracking_port) if tracking else None
+    cloud = LocalCloud(Settings.load(state=state), _free_port(before.get("endpoint", 0)))
+    ports = {"endpoint": int(cloud.endpoint.rpartition(":")[2]), "tracking": tracking_port}
+    write_atomically(state / "ports.json", json.dumps(ports).encode())
+    try:
+        cloud.make_environments()
+        cloud.start()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    ready = {
+        "pid": os.getpid(),
+        "endpoint": cloud.endpoint,
+        "tracking": f"http://127.0.0.1:{tracking_port}" if tracking else "none",
+        "variables": cloud.variables(),
+    }
+    write_atomically(state / "ready.json", json.dumps(ready).encode())
+    ended.wait()
+    (state / "ready.json").unlink(missing_ok=True)
+    cloud.stop()
+    if tracker:
+        tracker.terminate()
+        tracker.wait()
+    return 0
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("there is no free port on 127.0.0.1")
+
+
+def _read(path: Path) -> dict[str, int]:
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

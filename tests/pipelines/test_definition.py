@@ -1,0 +1,139 @@
+"""The definition: every change to it is seen in review, and SageMaker's schema takes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from pipelines.control import build_definition
+from pipelines.local.definitions import parse_definition
+from pipelines.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "definition.json"
+SCHEMA = ROOT.parent / "shared" / "data" / "sagemaker" / "pipeline-definition.schema.json"
+
+# Where the SDK's definition differs from the published schema, which is older than the SDK. Each of
+# these is a pattern of a fault, and the reason why the service takes the definition all the same.
+KNOWN_DIFFERENCES = {
+    r"RetryPolicies/\d/ExceptionType: .* is not": "a list of types, as the SDK writes it",
+    r"'Std:Join': .* is not valid": "a join is allowed wherever text is; the schema knows Get only",
+    r"Conditions/\d: .*'Std:JsonGet'": "JsonGet is what conditions are for",
+    r"^Evaluate .*'PropertyFiles' was unexpected": "what JsonGet reads",
+    r"^Train Arguments: .*\('Environment' was unexpected": "added to training steps later",
+    r"^Register .*Containers/0: .*\('Environment' was unexpected": "as CreateModelPackage takes it",
+    r"^Register Arguments: .*\('CustomerMetadataProperties', 'ModelApprovalStatus', "
+    r"'SkipModelValidation' were unexpected": "as CreateModelPackage takes them",
+    r"^ApprovalStatus : .*'EnumValues' was unexpected": "the values that a parameter may have",
+}
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(build_definition(Settings(account="123456789012")))
+    return document
+
+
+def test_each_change_to_the_definition_is_a_change_to_the_golden_file(
+    built: dict[str, Any],
+) -> None:
+    shown = json.dumps(_with_fixed_tags(built), indent=2) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(shown, "utf-8")
+    assert shown == GOLDEN.read_text("utf-8"), "if it is meant: UPDATE_GOLDEN=1 make test"
+
+
+def test_the_local_cloud_takes_the_definition(built: dict[str, Any]) -> None:
+    assert set(parse_definition(json.dumps(built)).steps) == {
+        "Validate",
+        "Champion",
+        "Train",
+        "Evaluate",
+        "ModelGate",
+        "Register",
+        "ModelRejected",
+    }
+
+
+def test_the_definition_follows_the_published_schema(built: dict[str, Any]) -> None:
+    if not SCHEMA.exists():
+        pytest.skip(f"{SCHEMA.name} is not here")
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    faults = [fault for step in built["Steps"] for fault in _faults(schema, step)]
+    for parameter in built["Parameters"]:
+        faults += _faults(schema, parameter, f"{parameter['Type']}Parameter")
+    seen = {
+        pattern for pattern in KNOWN_DIFFERENCES for fault in faults if re.search(pattern, fault)
+    }
+    unknown = [f for f in faults if not any(re.search(one, f) for one in KNOWN_DIFFERENCES)]
+    assert unknown == []
+    assert seen == set(KNOWN_DIFFERENCES), "a difference that is gone must leave the list"
+
+
+def test_a_definition_needs_neither_network_nor_credentials(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "pipeline", "definition"],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL": nowhere},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert json.loads(done.stdout)["Version"] == "2020-12-01"
+
+
+def test_what_costs_money_is_cached_retried_and_limited(built: dict[str, Any]) -> None:
+    for step in built["Steps"]:
+        if step["Type"] in ("Processing", "Training"):
+            assert step["CacheConfig"]["Enabled"], step["Name"]
+            assert step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] > 0
+            for policy in step["RetryPolicies"]:
+                assert ("MaxAttempts" in policy) != ("ExpireAfterMin" in policy)
+    train = next(step for step in built["Steps"] if step["Name"] == "Train")["Arguments"]
+    assert train["EnableManagedSpotTraining"]
+    assert train["CheckpointConfig"]["S3Uri"].startswith("s3://")
+
+
+def test_no_time_and_no_execution_is_part_of_a_cache_key(built: dict[str, Any]) -> None:
+    for step in built["Steps"]:
+        for name in ("Environment", "HyperParameters", "CheckpointConfig", "AppSpecification"):
+            assert "Execution." not in json.dumps(step["Arguments"].get(name, {}))
+
+
+def _with_fixed_tags(document: dict[str, Any]) -> dict[str, Any]:
+    """Image tags follow every change of the code; the golden file is about the definition."""
+    from pipelines.images import image
+
+    text = json.dumps(document)
+    for target in ("validate", "gluon-cpu"):
+        text = text.replace(image(target).tag, f"{target}-tag")
+    fixed: dict[str, Any] = json.loads(text)
+    return fixed
+
+
+def _faults(schema: dict[str, Any], document: dict[str, Any], definition: str = "") -> list[str]:
+    """What the schema finds wrong, a line each; steps of branches are looked at by themselves."""
+    reference = f"#/definitions/{definition or document['Type'] + 'Step'}"
+    faults = []
+    if document["Type"] == "Condition":
+        arguments = document["Arguments"]
+        for branch in ("IfSteps", "ElseSteps"):
+            faults += [fault for child in arguments[branch] for fault in _faults(schema, child)]
+        document = {**document, "Arguments": {**arguments, "IfSteps": [], "ElseSteps": []}}
+    validator = Draft7Validator({"definitions": schema["definitions"], "$ref": reference})
+    return faults + [
+        f"{document['Name']} {'/'.join(map(str, error.path))}: {error.message}"
+        for error in validator.iter_errors(document)
+    ]
