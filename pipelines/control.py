@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import logging
+import re
 import subprocess
 import time
 import uuid
@@ -56,6 +57,14 @@ class ExecutionStatus:
     reason: str
     steps: list[StepStatus] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)  # bars, in words
+
+    @property
+    def sentence(self) -> str:
+        """How it is, and where it failed the reason in the step's own words."""
+        for step in self.steps:
+            if step.status == "Failed":
+                return f"{self.status} at {step.name}: {_own_words(step.reason)}"
+        return f"{self.status}: {self.reason}" if self.reason else self.status
 
     @property
     def has_ended(self) -> bool:
@@ -304,6 +313,12 @@ def _check_parameter(known: dict[str, dict[str, Any]], name: str, value: str) ->
     allowed = known[name].get("EnumValues")
     if allowed and value not in allowed:
         raise UserError(f"Parameter {name}={value}: expected one of {', '.join(allowed)}")
+
+
+def _own_words(reason: str) -> str:
+    """A failure reason without what SageMaker puts around it."""
+    reason = re.sub(r"^(AlgorithmError|ClientError): ", "", reason)
+    return re.sub(r", exit code: 1$", "", reason)
 
 
 def _step_type(step: dict[str, Any]) -> str:

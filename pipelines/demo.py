@@ -195,7 +195,7 @@ def _fetch_reports(place: Aws, execution: str, output: Path) -> None:
 
 
 def _tell_failure(found: ExecutionStatus, output: Path) -> None:
-    click.echo(f"{found.status}: {found.reason}")
+    click.echo(found.sentence)
     for bar in found.missed:
         click.echo(f"missed: {bar}")
     click.echo(f"reports so far: {output}")

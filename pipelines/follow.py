@@ -30,18 +30,17 @@ def step_table(status: ExecutionStatus) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("step", "state", "time", ""):
+    for column in ("step", "state", "time"):
         table.add_column(column, justify="right" if column == "time" else "left")
     for step in status.steps:
         style = _STYLES.get(step.status, "")
-        table.add_row(step.name, f"[{style}]{_state(step)}[/]", _time(step), _brief(step.reason))
+        table.add_row(step.name, f"[{style}]{_state(step)}[/]", _time(step))
     return table
 
 
 def step_line(step: StepStatus) -> str:
     """One step as one line."""
-    parts = [f"{step.name:<13} {_state(step):<20} {_time(step):>8}", _brief(step.reason)]
-    return "  ".join(part for part in parts if part).rstrip()
+    return f"{step.name:<13} {_state(step):<20} {_time(step):>8}".rstrip()
 
 
 def _live(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
@@ -69,7 +68,3 @@ def _state(step: StepStatus) -> str:
 
 def _time(step: StepStatus) -> str:
     return "" if step.seconds is None else f"{step.seconds:.1f} s"
-
-
-def _brief(reason: str) -> str:
-    return reason if len(reason) <= 300 else f"{reason[:297]}…"

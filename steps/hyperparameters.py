@@ -35,7 +35,7 @@ class Hyperparameters:
     batch_size: int = _within(0, 0, 65536)  # 0: by the number of rows
     seed: int = _within(0, 0, 2**31 - 1)
     validation_share: float = _within(0.1, 0.0, 0.5)
-    review_precision: float = _within(0.9, 0.0, 1.0)
+    review_precision: float = _within(0.93, 0.0, 1.0)
     """What is predicted with less confidence than yields this precision is for a person to see."""
 
     def as_dict(self) -> dict[str, Any]:

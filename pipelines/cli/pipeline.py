@@ -213,7 +213,7 @@ def _print_steps(found: ExecutionStatus) -> None:
 
 
 def _print_end(found: ExecutionStatus) -> None:
-    click.echo(f"{found.status}{': ' + found.reason if found.reason else ''}")
+    click.echo(found.sentence)
     for bar in found.missed:
         click.echo(f"missed: {bar}")
 

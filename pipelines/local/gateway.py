@@ -51,6 +51,8 @@ class Gateway:
         self._event_sources = event_sources
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if _comes_from_a_page(environ):
+            return _refuse(start_response, ServiceError("AccessDenied", "Not for web pages", 403))
         path, service = _path(environ), _service(environ)
         if path == HEALTH:
             return _answer(start_response, 200, {"status": "ready"})
@@ -145,6 +147,13 @@ class Gateway:
             self._store.keep(bucket, key if one_key else None)
         start_response(*started[0])
         return body
+
+
+def _comes_from_a_page(environ: Environ) -> bool:
+    """Whether a browser sends this for a page: any page may call a loopback address, or have its
+    own name resolve to it, and this API runs code. Programs send no Origin, and name the address."""
+    host = environ.get("HTTP_HOST", "").rpartition(":")[0]
+    return "HTTP_ORIGIN" in environ or host not in ("127.0.0.1", "localhost")
 
 
 def _service(environ: Environ) -> str | None:

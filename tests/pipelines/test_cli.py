@@ -1,0 +1,156 @@
+"""The command line: quick to answer, one line for a mistake, exit codes that mean something."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli import claimflow
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("sagemaker", "boto3", "botocore", "mlflow", "moto", "mxnet", "pandas", "rich", "pydantic")
+COMMANDS = [
+    [],
+    ["demo"],
+    ["local"],
+    ["local", "up"],
+    ["pipeline"],
+    ["pipeline", "start"],
+    ["model"],
+    ["model", "approve"],
+    ["predict"],
+    ["data"],
+    ["data", "imdb"],
+]
+
+
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['claimflow', '--help']\n"
+        "from pipelines.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print('heavy:', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "heavy: []" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_text_has_an_example(command: list[str]) -> None:
+    shown = CliRunner().invoke(claimflow, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Example:" in shown.output or not command
+
+
+def test_a_mistyped_command_gets_the_nearest_one(tmp_path: Path) -> None:
+    done = run("pipelin", folder=tmp_path)
+    assert done.returncode == 2
+    assert "Did you mean pipeline?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"CLAIMFLOW_MIN_ACCURACY": "high"}, "setting min_accuracy"),
+        ({"CLAIMFLOW_ACCOUNT": "12"}, "setting account"),
+        ({"CLAIMFLOW_TRAINING_IMAGE": "tpu"}, "'gluon-cpu' or 'gluon-gpu'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_one_line(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    done = run("pipeline", "list", folder=tmp_path, **variables)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('projekt = "x"', "there is no setting projekt"),
+        ("not toml at all", "cannot be read"),
+    ],
+)
+def test_a_settings_file_that_does_not_fit_is_one_line(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "claimflow.toml").write_text(content, "utf-8")
+    done = run("pipeline", "list", folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pipeline", "list"),
+        ("pipeline", "status"),
+        ("model", "list"),
+        ("predict", "claims.csv"),
+    ],
+    ids=" ".join,
+)
+def test_without_credentials_the_user_is_told_what_to_do(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "claims.csv").write_text("text\na\n", "utf-8")
+    done = run(*command, folder=tmp_path, AWS_EC2_METADATA_DISABLED="true")
+    assert done.returncode == 2
+    assert "claimflow local up" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_endpoint_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    done = run("model", "list", folder=tmp_path, AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9 does not answer" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("demo", "--train", "a.csv"), "needs --train and --test"),
+        (("demo", "--train", "a.csv", "--test", "b.csv"), "a.csv: there is no such file"),
+        (("local", "env"), "claimflow local up"),
+    ],
+)
+def test_misuse_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_local_status_tells_programs_that_nothing_runs(tmp_path: Path) -> None:
+    done = run("local", "status", "--json", folder=tmp_path)
+    assert done.returncode == 1
+    assert '"running": false' in done.stdout

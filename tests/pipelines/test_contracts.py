@@ -1,0 +1,51 @@
+"""What two rooms know, each by itself, and must agree on."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from io import BytesIO
+
+import pytest
+
+from lambdas import layout
+from pipelines import control, predictions
+from pipelines.lambda_package import zip_lambdas
+from pipelines.local import resources
+from pipelines.settings import Settings
+from steps.hyperparameters import parse
+
+
+@pytest.mark.parametrize("key", ["incoming/a.csv", "incoming/ü a+b%20.csv"])
+@pytest.mark.parametrize("version", ["v1", '"0123abc"', "0123abc"])
+def test_client_and_function_find_an_upload_under_the_same_id(key: str, version: str) -> None:
+    assert predictions.upload_id("b", key, version) == layout.upload_id(
+        "b", key, version.strip('"')
+    )
+
+
+def test_client_and_function_mean_the_same_folder() -> None:
+    assert predictions.INCOMING == layout.INCOMING == resources.INCOMING
+
+
+def test_the_pipelines_hyperparameters_are_ones_that_training_takes() -> None:
+    import json
+
+    document = json.loads(control.build_definition(Settings(account="123456789012")))
+    defaults = {one["Name"]: one["DefaultValue"] for one in document["Parameters"]}
+    train = next(step for step in document["Steps"] if step["Name"] == "Train")
+    given = {}
+    for name, value in train["Arguments"]["HyperParameters"].items():
+        parameter = (value.get("Get") or value["Std:Join"]["Values"][0]["Get"]).split(".")[1]
+        given[name] = str(defaults[parameter])
+    taken = dataclasses.asdict(parse(given))
+    assert {name: str(taken[name]) for name in given} == given
+    assert parse(given) == parse({}), "the pipeline's defaults are the training's"
+
+
+def test_the_same_source_gives_the_same_zip() -> None:
+    first, second = zip_lambdas(), zip_lambdas()
+    assert first == second
+    with zipfile.ZipFile(BytesIO(first)) as archive:
+        assert {"lambdas/submit.py", "lambdas/champion.py"} <= set(archive.namelist())
+        assert all(name.endswith(".py") for name in archive.namelist())
