@@ -150,8 +150,11 @@ class Gateway:
 
 
 def _comes_from_a_page(environ: Environ) -> bool:
-    """Whether a browser sends this for a page: any page may call a loopback address, or have its
-    own name resolve to it, and this API runs code. Programs send no Origin, and name the address."""
+    """Whether a browser sends this for a page.
+
+    Any page may call a loopback address, or have its own name resolve to it, and this API runs
+    code. Programs send no Origin, and name the address.
+    """
     host = environ.get("HTTP_HOST", "").rpartition(":")[0]
     return "HTTP_ORIGIN" in environ or host not in ("127.0.0.1", "localhost")
 
