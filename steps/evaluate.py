@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ def evaluate(
     container: Container, arguments: Sequence[str], tracking_settings: TrackingSettings
 ) -> None:
     """Measures the model in the input "model" and the one in "champion", where there is one, on the
-    table in "test"; writes `evaluation.json`, `statistics.json` and `confusion_matrix.svg` into the
-    output "evaluation".
+    table in "test"; writes `evaluation.json`, and for each model `statistics.json` and
+    `confusion_matrix.svg` (the champion's begin with `champion_`) into the output "evaluation".
 
     Raises InputError for a model or test data that it cannot work with.
     """
@@ -59,32 +60,45 @@ def evaluate(
 def _write_evaluation(
     folder: Path, table: Table, challenger: Classifier, champion: Classifier | None, run: Run
 ) -> None:
-    labels, targets, made, scored = _measure(challenger, table)
-    report = _report(labels, scored, challenger)
-    champion_report = None
+    models = {"challenger": challenger, "champion": champion}
+    reports: dict[str, Any] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for role, model in models.items():
+        if model is None:
+            reports[role] = None
+            continue
+        measured = _measure(model, table)
+        reports[role] = _report(measured, model)
+        _write_statistics(folder, "" if role == "challenger" else f"{role}_", measured, run)
     regression = 0.0
     if champion:
-        champion_labels, _, _, champion_scored = _measure(champion, table)
-        champion_report = _report(champion_labels, champion_scored, champion)
-        regression = champion_scored.accuracy - scored.accuracy
-    evaluation = {
-        "challenger": report,
-        "champion": champion_report,
-        "comparison": {"regression": regression, "has_champion": champion is not None},
-    }
-    quality = statistics(scored, targets, made, labels)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("evaluation.json", json.dumps(evaluation, indent=1, ensure_ascii=False)),
-        ("statistics.json", json.dumps(quality, indent=1, ensure_ascii=False)),
-        ("confusion_matrix.svg", confusion_svg(scored.confusion, labels)),
-    ):
-        (folder / name).write_text(text, "utf-8")
-        run.log_artifact(folder / name)
-    figures = {"accuracy": scored.accuracy, "macro_f1": scored.macro_f1, "regression": regression}
-    print(f"rows={scored.rows} " + " ".join(f"{k}={v:.4f}" for k, v in figures.items()))
+        regression = reports["champion"]["accuracy"] - reports["challenger"]["accuracy"]
+    comparison = {"regression": regression, "has_champion": champion is not None}
+    _write(folder / "evaluation.json", _json_text({**reports, "comparison": comparison}), run)
+    report = reports["challenger"]
+    print(
+        f"rows={report['rows']} accuracy={report['accuracy']:.4f} "
+        f"macro_f1={report['macro_f1']:.4f} regression={regression:.4f}"
+    )
     numbers = {k: v for k, v in report.items() if isinstance(v, float)}
     run.log_metrics({**numbers, "regression": regression})
+
+
+def _write_statistics(folder: Path, prefix: str, measured: _Measured, run: Run) -> None:
+    """A model's figures in SageMaker's model-quality form, its confusion matrix as a picture."""
+    quality = statistics(measured.scores, measured.targets, measured.made, measured.labels)
+    picture = confusion_svg(measured.scores.confusion, measured.labels)
+    _write(folder / f"{prefix}statistics.json", _json_text(quality), run)
+    _write(folder / f"{prefix}confusion_matrix.svg", picture, run)
+
+
+def _write(path: Path, text: str, run: Run) -> None:
+    path.write_text(text, "utf-8")
+    run.log_artifact(path)
+
+
+def _json_text(document: Any) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 def _load(folder: Path, role: str) -> Classifier:
@@ -111,21 +125,28 @@ def _check_labels(table: Table, challenger: Classifier) -> None:
     )
 
 
-def _measure(
-    model: Classifier, table: Table
-) -> tuple[list[str], metrics.I64, metrics.F32, metrics.Scores]:
-    """All labels of model and table, the number of each row's label, what the model says of the
-    rows, and its figures. A label that the model does not know has probability 0."""
+@dataclass(frozen=True)
+class _Measured:
+    """What a model says of a table of n rows."""
+
+    labels: list[str]  # all of model and table, in order
+    targets: metrics.I64  # (n,) the number of each row's label
+    made: metrics.F32  # (n, labels) probabilities; 0 for a label that the model does not know
+    scores: metrics.Scores
+
+
+def _measure(model: Classifier, table: Table) -> _Measured:
     labels = sort_labels([*model.labels, *table.labels])
     numbers = {label: number for number, label in enumerate(labels)}
     targets = np.array([numbers[label] for label in table.labels])
     made = np.zeros((len(table), len(labels)), np.float32)
     made[:, [numbers[label] for label in model.labels]] = model.probabilities(table.texts)
     known = np.isin(labels, model.labels)
-    return labels, targets, made, metrics.score(targets, made, known)
+    return _Measured(labels, targets, made, metrics.score(targets, made, known))
 
 
-def _report(labels: Sequence[str], scored: metrics.Scores, model: Classifier) -> dict[str, Any]:
+def _report(measured: _Measured, model: Classifier) -> dict[str, Any]:
+    scored = measured.scores
     return {
         "rows": scored.rows,
         "accuracy": scored.accuracy,
@@ -141,7 +162,7 @@ def _report(labels: Sequence[str], scored: metrics.Scores, model: Classifier) ->
                 "f1": float(scored.f1[number]),
                 "support": int(scored.support[number]),
             }
-            for number, label in enumerate(labels)
+            for number, label in enumerate(measured.labels)
         },
         "model": {
             "kind": model.info["kind"],

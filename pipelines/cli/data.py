@@ -45,8 +45,10 @@ def imdb(folder: Path, archive: Path | None) -> None:
 
     Example: claimflow data imdb imdb --archive aclImdb_v1.tar.gz
     """
+    from pipelines.cli.shared import download_progress
     from pipelines.imdb import fetch_imdb
 
-    paths = fetch_imdb(folder, archive)
+    with download_progress("aclImdb_v1.tar.gz") as progress:
+        paths = fetch_imdb(folder, archive, progress)
     for path in (paths.train, paths.test):
         click.echo(str(path))

@@ -67,6 +67,8 @@ def test_champion_and_challenger_are_measured_on_the_same_rows(
     evaluate(container, [], UNTRACKED)
     found = output(container)
     assert found["champion"] == found["challenger"]
+    assert output(container, "champion_statistics.json") == output(container, "statistics.json")
+    assert (container.processing("evaluation") / "champion_confusion_matrix.svg").exists()
     assert found["comparison"] == {"regression": 0.0, "has_champion": True}
 
 
