@@ -3,6 +3,7 @@ against the service's own model, the one that boto3 is made from."""
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from functools import cache
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel, Shape
 
-REGION_ACCOUNT = tuple[str, str]
 Request = dict[str, Any]
 Response = dict[str, Any]
 
@@ -122,9 +122,19 @@ def page(
     items: list[Any], request: Request, default: int = 100
 ) -> tuple[list[Any], dict[str, str]]:
     """One page of `items` and, where there are more, the token of the next."""
-    start = int(request.get("NextToken") or 0)
+    token = str(request.get("NextToken") or 0)
+    if not token.isdecimal():
+        raise invalid(f"NextToken [{token}] is none that was given")
+    start = int(token)
     end = start + int(request.get("MaxResults") or default)
     return items[start:end], {"NextToken": str(end)} if end < len(items) else {}
+
+
+def in_period(items: list[Any], request: Request, by: str = "CreationTime") -> list[Any]:
+    """The items whose time lies in what the request asks for, under either of AWS's names."""
+    after = request.get("CreatedAfter", request.get("CreationTimeAfter", -math.inf))
+    before = request.get("CreatedBefore", request.get("CreationTimeBefore", math.inf))
+    return [item for item in items if after < item[by] < before]
 
 
 def present(**members: Any) -> Response:

@@ -308,11 +308,11 @@ class BatchJobs:
 
     def _definition(self, name: str) -> Document:
         """By ARN or `name:revision`, or the newest active revision of a name."""
-        if name.startswith("arn:") or ":" in name:
-            found = self._client.describe_job_definitions(jobDefinitions=[name])
-        else:
-            found = self._client.describe_job_definitions(jobDefinitionName=name, status="ACTIVE")
-        definitions = found["jobDefinitions"]
+        short, _, revision = name.rpartition("/")[2].partition(":")
+        found = self._client.describe_job_definitions(jobDefinitionName=short, status="ACTIVE")
+        definitions = [
+            one for one in found["jobDefinitions"] if revision in ("", str(one["revision"]))
+        ]
         return _one(sorted(definitions, key=lambda one: -one["revision"]), f"Job definition {name}")
 
 

@@ -110,10 +110,10 @@ class LocalCloud:
     def start(self) -> None:
         """Brings back what the files hold, makes what is missing, and serves."""
         self._store.restore()
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self._logs.restore()
         self._jobs.fail_interrupted(INTERRUPTED)
         self._pipelines.fail_interrupted(INTERRUPTED)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._logs.restore()
         create_resources(self._settings, self.client)
         self._batch.resume()
         replay_uploads(self._settings, self.client("s3"), self.client("events"))

@@ -47,6 +47,7 @@ def main() -> None:
         except BaseException as error:
             traceback.print_exc()
             answer = {"error": {"errorMessage": str(error), "errorType": type(error).__name__}}
+        sys.stdout.flush()
         sys.stderr.flush()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

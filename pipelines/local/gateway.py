@@ -143,8 +143,7 @@ class Gateway:
         body = list(self._moto(environ, hold))
         bucket, _, key = path.lstrip("/").partition("/")
         if started[0][0].startswith("2") and bucket and not path.startswith("/moto-api"):
-            one_key = key and "delete" not in _query(environ)
-            self._store.keep(bucket, key if one_key else None)
+            self._store.keep(bucket, key or None)  # no key: the bucket, or many deleted at once
         start_response(*started[0])
         return body
 

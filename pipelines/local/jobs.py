@@ -23,6 +23,7 @@ from pipelines.local.aws_json import (
     Request,
     Response,
     check_request,
+    in_period,
     invalid,
     now,
     page,
@@ -187,7 +188,7 @@ class Jobs:
         jobs.sort(
             key=lambda job: job["CreationTime"], reverse=request.get("SortOrder") != "Ascending"
         )
-        return page(jobs, request)
+        return page(in_period(jobs, request), request)
 
     def _end(
         self, kind: str, name: str, started: float, status: str, reason: str, more: Document

@@ -14,6 +14,7 @@ from pipelines.local.aws_json import (
     Request,
     Response,
     ServiceError,
+    in_period,
     invalid,
     not_found,
     now,
@@ -121,6 +122,7 @@ class PipelineService:
             if pipeline["PipelineName"].startswith(prefix)
         ]
         by = "PipelineName" if request.get("SortBy") == "Name" else "CreationTime"
+        pipelines = in_period(pipelines, request)
         shown, token = page(_ordered(pipelines, request, by), request)
         return {"PipelineSummaries": shown, **token}
 
@@ -229,6 +231,7 @@ class PipelineService:
             )
             for execution in self._executions(pipeline["PipelineArn"])
         ]
+        executions = in_period(executions, request, "StartTime")
         shown, token = page(_ordered(executions, request, "StartTime"), request)
         return {"PipelineExecutionSummaries": shown, **token}
 

@@ -15,6 +15,7 @@ from pipelines.local.aws_json import (
     Request,
     Response,
     ServiceError,
+    in_period,
     invalid,
     now,
     page,
@@ -213,6 +214,7 @@ def _group_name(name_or_arn: str) -> str:
 
 def _ordered(items: list[Document], request: Request, name: str) -> list[Document]:
     """As AWS does: by creation time and ascending, unless told otherwise."""
+    items = in_period(items, request)
 
     def key(item: Document) -> Any:
         if request.get("SortBy") == "Name":
