@@ -14,8 +14,9 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents
 from pipelines.local.environments import Environments
+from pipelines.local.event_sources import EventSources
 from pipelines.local.executor import Services
-from pipelines.local.functions import EventSources, Functions
+from pipelines.local.functions import Functions
 from pipelines.local.gateway import Gateway
 from pipelines.local.jobs import Jobs
 from pipelines.local.logs import Logs

@@ -1,5 +1,4 @@
-"""Runs Lambda functions from their zips, each in processes of its own that stay warm, and feeds
-them from SQS as event source mappings do."""
+"""Runs Lambda functions from their zips, each in processes of its own that stay warm."""
 
 from __future__ import annotations
 
@@ -18,16 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from pipelines.local import function_worker
-from pipelines.local.aws_json import Request, Response, ServiceError
-from pipelines.local.documents import Document
+from pipelines.local.aws_json import ServiceError
 from pipelines.local.logs import Logs, LogStream
 from pipelines.local.moto_bridge import FunctionCode
 
 KEEP_WARM = 300.0  # seconds
-POLL_SECONDS = 0.25
 MAX_WORKERS = 8  # of all functions, at a time
 
 # The code of a function by name or ARN, or None.
@@ -212,118 +207,3 @@ class _Worker:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._log.write(line.rstrip("\n"))
-
-
-class EventSources:
-    """Takes messages from SQS queues to functions, as Lambda's event source mappings do: a batch
-    that the function answers is deleted, but for the failures that it reports; the rest comes
-    again, and after the queue's limit of tries goes to its dead-letter queue."""
-
-    def __init__(self, functions: Functions, client: Callable[[str], Any]) -> None:
-        self._functions = functions
-        self._client = client
-        self._mappings: dict[str, Document] = {}
-        self._closed = threading.Event()
-
-    def create(self, request: Request) -> Response:
-        """Begins to take messages.
-
-        Raises
-        ------
-        ServiceError
-            The function or the queue does not exist.
-        """
-        function = self._functions.find(request["FunctionName"])
-        name = request["EventSourceArn"].rpartition(":")[2]
-        try:
-            queue = self._client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
-        except ClientError as error:
-            raise ServiceError("InvalidParameterValueException", f"{name}: {error}") from None
-        mapping = {
-            "UUID": str(uuid.uuid4()),
-            "EventSourceArn": request["EventSourceArn"],
-            "FunctionArn": function.arn,
-            "BatchSize": request.get("BatchSize", 10),
-            "FunctionResponseTypes": request.get("FunctionResponseTypes", []),
-            "State": "Enabled",
-            "LastModified": time.time(),
-        }
-        self._mappings[mapping["UUID"]] = mapping
-        threading.Thread(target=self._poll, args=(mapping, queue), daemon=True).start()
-        return mapping
-
-    def get(self, uuid: str) -> Response:
-        if uuid not in self._mappings:
-            raise ServiceError("ResourceNotFoundException", f"No event source mapping {uuid}", 404)
-        return self._mappings[uuid]
-
-    def delete(self, uuid: str) -> Response:
-        """Takes no more messages; the batch at hand is finished."""
-        self.get(uuid)
-        return {**self._mappings.pop(uuid), "State": "Deleting"}
-
-    def all(self, query: dict[str, list[str]]) -> Response:
-        """Those of a function or a queue, or all."""
-        mappings = list(self._mappings.values())
-        if "FunctionName" in query:
-            arn = self._functions.find(query["FunctionName"][0]).arn
-            mappings = [one for one in mappings if one["FunctionArn"] == arn]
-        if "EventSourceArn" in query:
-            mappings = [
-                one for one in mappings if [one["EventSourceArn"]] == query["EventSourceArn"]
-            ]
-        return {"EventSourceMappings": mappings}
-
-    def close(self) -> None:
-        self._closed.set()
-
-    def _poll(self, mapping: Document, queue: str) -> None:
-        sqs = self._client("sqs")
-        while not self._closed.is_set() and mapping["UUID"] in self._mappings:
-            try:
-                received = sqs.receive_message(
-                    QueueUrl=queue,
-                    MaxNumberOfMessages=min(10, mapping["BatchSize"]),
-                    AttributeNames=["All"],
-                    MessageAttributeNames=["All"],
-                )
-                messages = received.get("Messages", [])
-                for receipt in self._deliver(mapping, messages) if messages else []:
-                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
-            except Exception:  # the server is going down, or the queue is gone: try again later
-                self._closed.wait(1.0)
-                continue
-            if not messages:
-                self._closed.wait(POLL_SECONDS)
-
-    def _deliver(self, mapping: Document, messages: list[Document]) -> list[str]:
-        """Invokes the function and returns the receipts of the messages that are done."""
-        records = [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message.get("Attributes", {}),
-                "messageAttributes": message.get("MessageAttributes", {}),
-                "md5OfBody": message.get("MD5OfBody", ""),
-                "eventSource": "aws:sqs",
-                "eventSourceARN": mapping["EventSourceArn"],
-                "awsRegion": mapping["EventSourceArn"].split(":")[3],
-            }
-            for message in messages
-        ]
-        answer = self._functions.invoke(
-            mapping["FunctionArn"], json.dumps({"Records": records}).encode()
-        )
-        if answer is None or answer.error:
-            return []
-        failed: set[str] = set()
-        if "ReportBatchItemFailures" in mapping["FunctionResponseTypes"]:
-            try:
-                result = json.loads(answer.payload) or {}
-                failed = {one["itemIdentifier"] for one in result.get("batchItemFailures") or []}
-            except (AttributeError, KeyError, TypeError):  # not an answer that says who failed
-                return []
-        if not failed <= {one["messageId"] for one in records}:
-            return []  # as Lambda does: a failure that is none of the batch's fails all of it
-        return [one["receiptHandle"] for one in records if one["messageId"] not in failed]

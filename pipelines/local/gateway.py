@@ -17,7 +17,8 @@ from botocore import xform_name
 
 from pipelines.local.aws_json import Request, Response, ServiceError, check_request, service_model
 from pipelines.local.batch_jobs import BatchJobs
-from pipelines.local.functions import EventSources, Functions
+from pipelines.local.event_sources import EventSources
+from pipelines.local.functions import Functions
 from pipelines.local.moto_bridge import ObjectStore, WsgiApplication
 
 HEALTH = "/_claimflow/health"
