@@ -37,6 +37,8 @@ lint: $(READY)
 $(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 or 3.11 was found (MXNet knows no newer one); \
 	install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
+	|| { echo "error: $(PYTHON) is no Python 3.10 or 3.11" >&2; exit 2; }
 	@echo "making .venv with $(PYTHON)"
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv

@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,11 @@ from typing import NamedTuple, cast
 from batch.records import Record, csv_records, lines
 from steps.errors import InputError
 
-CELL_LIMIT = 10 * 2**20  # characters
+CELL_LIMIT = 1_000_000  # characters, as in training
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
 NAMES_SHOWN = 20
-NAME_LENGTH_SHOWN = 40
+NAME = re.compile(r"[^\W\d][\w.\-]{0,39}")  # what a message shows: one word, no number
 
 
 class Format(Enum):
@@ -222,6 +223,8 @@ def _header(first: Record, name: str, text_column: str) -> tuple[str, ...]:
         raise InputError(f"{name}: no header; the first line has to name the columns")
     if text_column not in columns:
         hint = "; is it JSON Lines? then name it .jsonl" if columns[0].startswith("{") else ""
+        if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+            hint = "; it is separated by semicolons or tabs: save it separated by commas"
         raise InputError(
             f"{name}: no column '{text_column}' (setting TEXT_COLUMN); "
             f"the header has {_named(columns)}{hint}"
@@ -233,9 +236,9 @@ def _header(first: Record, name: str, text_column: str) -> tuple[str, ...]:
 
 
 def _named(columns: Sequence[str]) -> str:
-    """Names for a message; in a file without a header, what is too long may be a claim."""
+    """Names for a message; in a file without a header, what is not one word may be a claim."""
     shown = [
-        repr(column) if len(column) <= NAME_LENGTH_SHOWN else f"({len(column)} characters)"
+        repr(column) if NAME.fullmatch(column) else f"({len(column)} characters)"
         for column in columns[:NAMES_SHOWN]
     ]
     more = len(columns) - len(shown)

@@ -109,8 +109,7 @@ class Control:
 
     def upload_data(self, path: Path) -> str:
         """Puts a file of labelled claims on S3, under a digest of its content; its address."""
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+        check_file(path)
         digest = hashlib.sha256()
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
@@ -131,6 +130,8 @@ class Control:
         known = self._parameters()
         for name, value in parameters.items():
             _check_parameter(known, name, value)
+        for name in ("TrainData", "TestData"):
+            self._check_data(name, parameters.get(name) or known[name]["DefaultValue"])
         given = {"CodeVersion": code_version(), **parameters}
         started = self._sagemaker.start_pipeline_execution(
             PipelineName=self.settings.pipeline_name,
@@ -138,6 +139,18 @@ class Control:
             ClientRequestToken=str(uuid.uuid4()),
         )
         return str(started["PipelineExecutionArn"])
+
+    def _check_data(self, parameter: str, uri: str) -> None:
+        """Whether something lies at an address: a job that finds out costs minutes on AWS."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        s3 = self._aws.client("s3")
+        try:
+            found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"]
+        except s3.exceptions.NoSuchBucket:
+            found = 0
+        if not found:
+            option = {"TrainData": "--train", "TestData": "--test"}[parameter]
+            raise UserError(f"{parameter}: there is nothing at {uri}; give a file with {option}")
 
     def stop(self, execution: str) -> None:
         self._sagemaker.stop_pipeline_execution(
@@ -269,6 +282,14 @@ class Control:
                 f"AllowedRegression is {most}: {lost - most:.4f} too much"
             )
         return missed
+
+
+def check_file(path: Path) -> None:
+    """Raises UserError where there is no file to upload."""
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; expected a file")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
 
 
 def build_definition(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import lzma
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import IO, Any
 import click
 
 from pipelines.aws import Aws, readable_errors
-from pipelines.control import Control, ExecutionStatus, build_definition
+from pipelines.control import Control, ExecutionStatus, build_definition, check_file
 from pipelines.errors import UserError
 from pipelines.follow import follow
 from pipelines.local import daemon
@@ -38,8 +39,10 @@ class Files:
     new: Path
 
 
-def run_demo(settings: Settings, files: Files | None, keep: bool) -> bool:
+def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bool) -> bool:
     """Runs the line and tells what it does; False where the execution ended badly or was rejected.
+
+    Without `files` it makes sample data; `new` is then the file to predict, if it is given.
 
     Raises
     ------
@@ -47,9 +50,8 @@ def run_demo(settings: Settings, files: Files | None, keep: bool) -> bool:
         A file that is not there, or a local cloud that does not start.
     """
     began = time.monotonic()
-    for path in (files.train, files.test, files.new) if files else ():
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+    for path in (files.train, files.test, files.new) if files else filter(None, [new]):
+        check_file(path)
     output = settings.state / "demo"
     # The SDK takes seconds to import: it does so while the local cloud starts.
     warm_up = threading.Thread(target=build_definition, args=(settings,), daemon=True)
@@ -57,9 +59,12 @@ def run_demo(settings: Settings, files: Files | None, keep: bool) -> bool:
     if files is None:
         _say("Data", f"writing synthetic warranty claims to {output / 'data'}")
         sample = write_sample(output / "data")
-        files = Files(sample.train, sample.test, sample.new_claims)
-    text_column, label_column = _columns(settings, files.train)
-    with _local_cloud(settings, keep, text_column, label_column) as (running, mine):
+        files = Files(sample.train, sample.test, new or sample.new_claims)
+    text_column, label_column = settings.text_column, settings.label_column
+    if not {"text_column", "label_column"} & settings.model_fields_set:
+        text_column, label_column = _columns(settings, files.train)
+    stays = keep or daemon.find(settings.state) is not None
+    with _local_cloud(settings, stays, text_column, label_column) as (running, mine):
         place = Aws(mine, running.variables)
         with readable_errors():
             warm_up.join()
@@ -77,22 +82,22 @@ def run_demo(settings: Settings, files: Files | None, keep: bool) -> bool:
             f"             reports      {output / 'validation' / 'data_docs' / 'index.html'}"
         )
         click.echo(f"                          {output / 'evaluation' / 'confusion_matrix.svg'}")
-        if keep:
+        program = ".venv/bin/claimflow" if shutil.which("claimflow") is None else "claimflow"
+        if stays:
             click.echo(f"             runs         {running.tracking} (MLflow)")
-            click.echo('             the local cloud still runs: eval "$(claimflow local env)"')
+            click.echo(f'             the local cloud still runs: eval "$({program} local env)"')
         else:
-            click.echo("             all of it is kept: `claimflow local up` brings it back")
+            click.echo(f"             all of it is kept: `{program} local up` brings it back")
     _say("Done", f"in {time.monotonic() - began:.0f} s")
     return True
 
 
 @contextmanager
 def _local_cloud(
-    settings: Settings, keep: bool, text_column: str, label_column: str
+    settings: Settings, stays: bool, text_column: str, label_column: str
 ) -> Iterator[tuple[daemon.Running, Settings]]:
-    """The local cloud, and a client's settings; it is ended after if it was not running before."""
-    was_running = daemon.find(settings.state) is not None
-    _say("Local cloud", "found running" if was_running else "starting")
+    """The local cloud, and a client's settings; it is ended afterwards unless it stays."""
+    _say("Local cloud", "found running" if daemon.find(settings.state) else "starting")
     running = daemon.start(settings.state)
     click.echo(f"             {running.endpoint}, no account and no Docker")
     mine = settings.model_copy(
@@ -105,7 +110,7 @@ def _local_cloud(
     try:
         yield running, mine
     finally:
-        if not keep and not was_running:
+        if not stays:
             daemon.stop(settings.state)
 
 

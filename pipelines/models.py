@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -25,8 +26,19 @@ class ModelVersion:
     metrics: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {**asdict(self), "created": self.created.isoformat()}
+        """For `--json`: what is known."""
+        known = {name: value for name, value in asdict(self).items() if value not in (None, "")}
+        return {**known, "created": self.created.isoformat()}
+
+    def figures(self) -> dict[str, float]:
+        """The metrics that are one number, out of SageMaker's model-quality form."""
+        groups = [group for group in (self.metrics or {}).values() if isinstance(group, dict)]
+        return {
+            name: metric["value"]
+            for group in groups
+            for name, metric in group.items()
+            if isinstance(metric, dict) and isinstance(metric.get("value"), (int, float))
+        }
 
 
 class Models:
@@ -52,6 +64,11 @@ class Models:
             for one in page["ModelPackageSummaryList"]
         ]
         return sorted(found, key=lambda one: -one.version)
+
+    def predicting(self, versions: Sequence[ModelVersion]) -> ModelVersion | None:
+        """The one that new uploads get: the newest that is approved."""
+        approved = [one for one in versions if one.approval == "Approved"]
+        return max(approved, key=lambda one: one.version, default=None)
 
     def show(self, version: int) -> ModelVersion:
         """One version with all that the registry knows, and its metrics."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import lzma
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.aws import Aws
+from pipelines.control import check_file
 from pipelines.errors import UserError
 
 INCOMING = "incoming/"
@@ -55,8 +58,7 @@ class Predictions:
 
     def upload(self, path: Path) -> Upload:
         """Puts a file into the bucket, as anyone would."""
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+        check_file(path)
         bucket = self._aws.settings.bucket("predictions")
         key = f"{INCOMING}{path.name.removesuffix('.xz')}"
         with _unpacked(path) as body:
@@ -83,7 +85,7 @@ class Predictions:
             if submission is None:
                 if self._json(results, f"waiting/{upload.id}.json") is not None:
                     raise NoApprovedModel
-                state = "uploaded; waiting for the trigger"
+                state = "waiting for the trigger"
             else:
                 prefix = submission["results_prefix"]
                 manifest = self._json(results, f"{prefix}manifest.json")
@@ -149,6 +151,15 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
             raise UserError(f"{path}: its name ends with .xz, but it is no whole xz file") from None
         unpacked.seek(0)
         yield unpacked
+
+
+def reject_reasons(folder: Path) -> Counter[str]:
+    """How often each reason stands in the rejects that were fetched into a folder."""
+    path = folder / "rejects.csv"
+    if not path.exists():
+        return Counter()
+    with path.open(encoding="utf-8", newline="") as file:
+        return Counter(row["reason"] for row in csv.DictReader(file))
 
 
 def upload_id(bucket: str, key: str, version: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import sample_grammar as grammar
+from pipelines.errors import UserError
 from pipelines.sample_grammar import CATEGORIES, Category
 
 TRAINING_ROWS = 6_000
@@ -33,14 +34,23 @@ class SamplePaths:
 def write_sample(folder: Path, seed: int = 7) -> SamplePaths:
     """Writes `train.csv` and `test.csv` (claim_id, text, label) and `new_claims.csv` (claim_id,
     received, text), the last with some rows such as claims teams send them: blank, torn, in another
-    encoding."""
+    encoding.
+
+    Raises UserError where another file of one of these names is there already.
+    """
     claims = _Claims(seed)
     folder.mkdir(parents=True, exist_ok=True)
     paths = SamplePaths(folder / "train.csv", folder / "test.csv", folder / "new_claims.csv")
+    contents = {}
     for path, rows in ((paths.train, TRAINING_ROWS), (paths.test, TEST_ROWS)):
         labelled = [claims.labelled() for _ in range(rows)]
-        path.write_bytes(_csv(("claim_id", "text", "label"), labelled))
-    paths.new_claims.write_bytes(_new_claims(claims))
+        contents[path] = _csv(("claim_id", "text", "label"), labelled)
+    contents[paths.new_claims] = _new_claims(claims)
+    for path, content in contents.items():
+        if path.exists() and path.read_bytes() != content:
+            raise UserError(f"{path} is there already, and is another file: name another folder")
+    for path, content in contents.items():
+        path.write_bytes(content)
     return paths
 
 

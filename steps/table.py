@@ -14,6 +14,7 @@ import hashlib
 import io
 import lzma
 import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def fingerprints(folder_or_file: Path) -> dict[str, str]:
 
 
 # What a file may be instead; none of these beginnings can be UTF-8 text.
+_WORD = re.compile(r"[^\W\d][\w.\-]{0,29}")  # a column's name that a message may show
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xff\xfe": "UTF-16 text",
@@ -223,11 +225,16 @@ def _check_header(path: Path, header: list[str], text_column: str, label_column:
     if not header:
         raise InputError(f"{_name(path)} is empty: expected a header and rows")
     missing = [f'"{column}"' for column in (text_column, label_column) if column not in header]
+    if missing and len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise InputError(
+            f"{_name(path)} is separated by semicolons or tabs: save it separated by commas"
+        )
     if missing:
         raise InputError(
             f"{_name(path)} has no column {' and no column '.join(missing)}: its first line has "
             f"{_shown(header)}; the settings text_column and label_column name the columns "
-            f'(here "{text_column}" and "{label_column}")'
+            "(or the pipeline parameters TextColumn and LabelColumn, or TEXT= and LABEL= of make), "
+            f'here "{text_column}" and "{label_column}"'
         )
     twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
     if twice:
@@ -239,13 +246,8 @@ def _check_header(path: Path, header: list[str], text_column: str, label_column:
 
 def _shown(names: Sequence[str]) -> str:
     """Column names for a message. Where the header is missing they are a claim's cells: what is
-    longer than a name is not quoted."""
-    shown = [
-        f'"{name}"'
-        if name.isprintable() and len(name) <= 30 and len(name.split()) <= 3
-        else "(a text)"
-        for name in names[:12]
-    ]
+    not one word like a name is not quoted."""
+    shown = [f'"{name}"' if _WORD.fullmatch(name) else "(a text)" for name in names[:12]]
     rest = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return ", ".join(shown) + rest
 

@@ -121,6 +121,9 @@ def test_an_upsert_of_the_same_definition_changes_nothing(line: Line) -> None:
         (("-p", "ApprovalStatus=Yes"), "expected one of PendingManualApproval"),
         (("-p", "Epochs"), "expected NAME=VALUE"),
         (("--train", "missing.csv"), "there is no such file"),
+        (("--train", "data"), "this is a folder"),
+        (("--train", "s3://nowhere/x.csv"), "there is nothing at s3://nowhere/x.csv"),
+        ((), "give a file with --train"),
     ],
 )
 def test_what_does_not_fit_the_pipeline_is_one_line(
@@ -161,6 +164,8 @@ def test_approval_sends_the_waiting_upload_to_its_prediction(line: Line) -> None
     shown = line.json("model", "show", "1")
     assert (shown["approval"], shown["reason"]) == ("Approved", "first model")
     assert shown["metrics"]["multiclass_classification_metrics"]["accuracy"]["value"] > 0.85
+    assert "accuracy               0.9" in line.run("model", "show", "1")
+    assert "◄ predicts" in line.run("model", "list")
     s3 = _client(line, "s3")
     results = next(one["Name"] for one in s3.list_buckets()["Buckets"] if "results" in one["Name"])
 
@@ -191,6 +196,22 @@ def test_a_file_that_cannot_be_read_fails_with_one_line(line: Line) -> None:
     assert "empty" in line.run("predict", str(broken), code=1).splitlines()[-1]
 
 
+def test_a_file_without_a_row_to_predict_fails_and_says_what_was_wrong(line: Line) -> None:
+    latin = line.folder / "latin.csv"
+    latin.write_bytes(b"text\nGer\xe4usch\nL\xfcfter\n")
+    said = line.run("predict", str(latin), code=1)
+    assert "2 rejected" in said
+    assert "not UTF-8" in said
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_upload(line: Line) -> None:
+    said = line.run(
+        "predict", str(line.sample.new_claims), "--output", str(line.sample.test), code=2
+    )
+    assert said.count("\n") == 1
+    assert "uploaded" not in said
+
+
 def test_the_same_data_again_reuses_what_was_paid_for(line: Line) -> None:
     execution = line.start()
     assert line.json("pipeline", "status", execution, "--watch")["status"] == "Succeeded"
@@ -204,6 +225,12 @@ def test_a_model_below_the_bar_is_rejected_with_the_figures(line: Line) -> None:
     files = ("--train", str(line.sample.train), "--test", str(line.sample.test))
     said = line.run("pipeline", "start", *files, "-p", "MinAccuracy=0.9999", "--wait", code=3)
     assert re.search(r"missed: accuracy 0\.\d+ is below MinAccuracy 0\.9999 by 0\.\d+", said)
+
+
+def test_whoever_approves_or_rejects_is_told_which_version_predicts(line: Line) -> None:
+    assert "version 1 predicts" in line.run("model", "reject", "2", "--why", "no better")
+    assert "no version is approved" in line.run("model", "reject", "1")
+    assert line.run("model", "approve", "1").strip() == "version 1: Approved"
 
 
 def test_two_executions_at_once_both_finish_and_do_not_mix(line: Line) -> None:
@@ -235,6 +262,18 @@ def test_a_crash_in_training_is_told_and_what_had_finished_is_kept(line: Line) -
     again = line.start("-p", "Seed=13", "-p", "LearningRate=0.001")
     assert line.json("pipeline", "status", again, "--watch")["status"] == "Succeeded"
     assert line.steps(again)["Validate"]["is_cached"]
+
+
+def test_a_stop_of_the_cloud_is_told_as_the_reason(line: Line) -> None:
+    execution = line.start("-p", "Seed=15")
+    deadline = time.monotonic() + 60
+    while "Train" not in line.steps(execution) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    line.run("local", "down")
+    line.up()
+    found = line.json("pipeline", "status", execution)
+    assert found["status"] == "Stopped"
+    assert "local cloud was stopped" in found["reason"]
 
 
 def test_stop_ends_an_execution(line: Line) -> None:

@@ -66,6 +66,12 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISUSED)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(MISUSED)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:

@@ -40,11 +40,11 @@ def command(
     given = {"text_column": text_column, "label_column": label_column}
     settings = Settings.load(**{name: value for name, value in given.items() if value})
     files = None
-    if train or test or predict:
+    if train or test:
         if not train or not test:
             raise UserError(
                 "the demo on your own files needs --train and --test (make: DATA=… TEST=…)"
             )
         files = Files(train, test, predict or test)
-    if not run_demo(settings, files, keep):
+    if not run_demo(settings, files, predict, keep):
         sys.exit(FAILED)

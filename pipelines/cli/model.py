@@ -30,14 +30,20 @@ def list_(as_json: bool) -> None:
     from pipelines.models import Models
 
     with aws() as place:
-        versions = Models(place).versions()
+        models = Models(place)
+        versions = models.versions()
+        predicting = models.predicting(versions)
         if as_json:
             print_json([one.document() for one in versions])
             return
-        for one in versions:
-            click.echo(f"{one.version:>4}  {one.created:%Y-%m-%d %H:%M:%S}  {one.approval}")
         if not versions:
             click.echo("no model is registered yet; train one with `claimflow pipeline start`")
+            return
+        click.echo("version  registered           approval")
+        for one in versions:
+            mark = "  ◄ predicts" if predicting and one.version == predicting.version else ""
+            created = f"{one.created:%Y-%m-%d %H:%M:%S}"
+            click.echo(f"{one.version:>7}  {created}  {one.approval}{mark}")
 
 
 @command.command()
@@ -55,14 +61,16 @@ def show(version: int, as_json: bool) -> None:
         if as_json:
             print_json(found.document())
             return
-        click.echo(f"version   {found.version}\napproval  {found.approval} {found.reason}".rstrip())
-        click.echo(f"created   {found.created:%Y-%m-%d %H:%M:%S}\nartifact  {found.artifact}")
-        for name, value in (found.metadata or {}).items():
-            click.echo(f"{name:<9} {value}")
-        for group in (found.metrics or {}).values():
-            for name, metric in group.items():
-                if isinstance(metric, dict) and "value" in metric:
-                    click.echo(f"{name:<22} {metric['value']:.4f}")
+        lines = {
+            "version": str(found.version),
+            "approval": f"{found.approval} {found.reason}".strip(),
+            "created": f"{found.created:%Y-%m-%d %H:%M:%S}",
+            "artifact": found.artifact,
+            **(found.metadata or {}),
+            **{name: f"{value:.4f}" for name, value in found.figures().items()},
+        }
+        for name, value in lines.items():
+            click.echo(f"{name:<22} {value}")
 
 
 @command.command()
@@ -91,5 +99,14 @@ def _decide(version: int, approve: bool, why: str) -> None:
     from pipelines.models import Models
 
     with aws() as place:
-        decided = Models(place).decide(version, approve, why)
+        models = Models(place)
+        decided = models.decide(version, approve, why)
         click.echo(f"version {decided.version}: {decided.approval}")
+        predicting = models.predicting(models.versions())
+        if predicting is None:
+            click.echo("no version is approved now: new uploads wait until one is")
+        elif predicting.version != version:
+            click.echo(
+                f"version {predicting.version} predicts: it is the newest that is approved "
+                f"(`claimflow model reject {predicting.version}` takes it out)"
+            )

@@ -13,7 +13,7 @@ from pipelines.cli import FAILED, REJECTED
 from pipelines.cli.shared import aws, json_option, print_json
 
 if TYPE_CHECKING:
-    from pipelines.control import ExecutionStatus
+    from pipelines.control import Control, ExecutionStatus
 
 _execution = click.argument("execution", required=False)
 
@@ -137,6 +137,7 @@ def status(execution: str | None, watch: bool, as_json: bool) -> None:
         if as_json:
             print_json(_document(found))
             return
+        click.echo(f"execution {arn.rpartition('/')[2]}")
         _print_steps(found)
         _print_end(found)
 
@@ -187,7 +188,21 @@ def steps(execution: str | None, as_json: bool) -> None:
             click.echo(step_line(step))
 
 
-def _show_to_the_end(control: Any, execution: str, as_json: bool) -> None:
+def _show_to_the_end(control: Control, execution: str, as_json: bool) -> None:
+    try:
+        found = _followed(control, execution, as_json)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nexecution {execution.rpartition('/')[2]} goes on: "
+            "`claimflow pipeline status --watch` follows it, `claimflow pipeline stop` ends it",
+            err=True,
+        )
+        sys.exit(130)
+    if found.status != "Succeeded":
+        sys.exit(REJECTED if found.is_rejected else FAILED)
+
+
+def _followed(control: Control, execution: str, as_json: bool) -> ExecutionStatus:
     from pipelines.follow import follow
 
     if as_json:
@@ -196,8 +211,7 @@ def _show_to_the_end(control: Any, execution: str, as_json: bool) -> None:
     else:
         found = follow(control.follow(execution))
         _print_end(found)
-    if found.status != "Succeeded":
-        sys.exit(REJECTED if found.is_rejected else FAILED)
+    return found
 
 
 def _print_steps(found: ExecutionStatus) -> None:

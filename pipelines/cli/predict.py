@@ -24,11 +24,14 @@ def command(file: Path, output: Path | None, timeout: float, as_json: bool) -> N
 
     Example: claimflow predict new_claims.csv --output results
     """
-    from pipelines.predictions import NoApprovedModel, Predictions
+    from pipelines.predictions import NoApprovedModel, Predictions, reject_reasons
 
     with aws() as place:
         predictions = Predictions(place)
+        folder = output or Path("results") / file.name
+        folder.mkdir(parents=True, exist_ok=True)  # before anything is uploaded
         upload = predictions.upload(file)
+        click.echo(f"uploaded to s3://{upload.bucket}/{upload.key}", err=True)
         try:
             done = predictions.wait(upload, timeout, lambda text: click.echo(text, err=True))
         except NoApprovedModel:
@@ -40,7 +43,6 @@ def command(file: Path, output: Path | None, timeout: float, as_json: bool) -> N
                 err=True,
             )
             sys.exit(WAITING)
-        folder = output or Path("results") / file.name
         paths = predictions.fetch(done, folder)
         manifest = done.manifest
         if as_json:
@@ -53,6 +55,11 @@ def command(file: Path, output: Path | None, timeout: float, as_json: bool) -> N
             )
             for path in paths:
                 click.echo(str(path))
+            for reason, count in reject_reasons(folder).most_common(3):
+                click.echo(f"rejected: {count} rows: {reason}", err=True)
         if manifest["outcome"] != "succeeded":
             click.echo(f"error: {file}: {manifest.get('reason', 'it could not be read')}", err=True)
+            sys.exit(FAILED)
+        if not manifest["predicted"]:
+            click.echo(f"error: {file}: it has no row that could be predicted", err=True)
             sys.exit(FAILED)

@@ -29,6 +29,7 @@ LOG_GROUP = "/aws/batch/job"
 ENDED = ("SUCCEEDED", "FAILED")
 TIMED_OUT = "Job attempt duration exceeded timeout"  # such a job is never tried again
 HOST_LOST = "Host EC2 (local cloud) terminated."
+CLOSING_SECONDS = 3.0
 DEFAULT_TIMEOUT = 86_400.0
 
 
@@ -177,6 +178,9 @@ class BatchJobs:
 
     def close(self) -> None:
         """Ends what runs; it is taken up again at the next start."""
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while self._stops and time.monotonic() < deadline:
+            time.sleep(0.05)  # most jobs are about to end: their results are there already
         self._closing = True
         for stop in list(self._stops.values()):
             stop.set()

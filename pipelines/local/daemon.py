@@ -19,6 +19,7 @@ from pipelines.errors import UserError
 
 START_SECONDS = 300  # the first start makes the environments of the images
 STOP_SECONDS = 60
+ALREADY_RUNS = 3  # the server's exit code
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ def start(state: Path, tracking: bool = True) -> Running:
     if running:
         return running
     state.mkdir(parents=True, exist_ok=True)
-    (state / "ready.json").unlink(missing_ok=True)
     log = state / "local.log"
     with log.open("ab") as output:
         begin = output.tell()
@@ -79,7 +79,7 @@ def start(state: Path, tracking: bool = True) -> Running:
         running = find(state)
         if running:
             return running
-        if process.poll() is not None:
+        if process.poll() not in (None, ALREADY_RUNS):  # another start was faster: wait for it
             said = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
             reason = said[-1] if said else f"it ended with {process.returncode}"
             raise UserError(f"The local cloud did not start: {reason} (its log: {log})")

@@ -106,12 +106,16 @@ class Executor:
 
         self._services.documents.change(EXECUTIONS, self._arn, end)
 
-    def stop(self) -> None:
-        """Starts nothing more, and ends the jobs that run; nothing where it has ended."""
+    def stop(self, reason: str = "") -> None:
+        """Starts nothing more, and ends the jobs that run; nothing where it has ended.
+
+        `reason` is kept as the execution's, where nobody asked for the stop.
+        """
 
         def mark(execution: Document) -> None:
             if execution["PipelineExecutionStatus"] == "Executing":
                 execution |= {"PipelineExecutionStatus": "Stopping", "LastModifiedTime": now()}
+                execution |= present(FailureReason=reason or None)
                 for step in execution["Steps"].values():
                     if step["StepStatus"] == "Executing":
                         step["StepStatus"] = "Stopping"

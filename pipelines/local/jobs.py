@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from pipelines.errors import UserError
 from pipelines.local.aws_json import (
     Request,
@@ -336,7 +338,11 @@ class Jobs:
         return self._engine.run(task, log, self._stops[name])
 
     def _fetch(self, uri: str, folder: Path) -> None:
-        if not self._objects.download(uri, folder):
+        try:
+            found = self._objects.download(uri, folder)
+        except ClientError as error:  # no such bucket, or no permission
+            raise UserError(f"{uri}: {error.response['Error']['Message']}") from error
+        if not found:
             raise UserError(f"No S3 objects found under S3 URL {uri} given in input data source")
 
     def _mirror_checkpoints(self, job: Document, root: Path) -> Mirror:

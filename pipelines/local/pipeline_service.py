@@ -286,7 +286,7 @@ class PipelineService:
         """Stops what runs, and waits for it: an orderly end of the local cloud."""
         for executor, thread in list(self._running.values()):
             if thread.is_alive():
-                executor.stop()
+                executor.stop("The local cloud was stopped while this ran")
         for _, thread in list(self._running.values()):
             thread.join()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipelines.errors import UserError
 from pipelines.local.cloud import LocalCloud
+from pipelines.local.daemon import ALREADY_RUNS
 from pipelines.local.documents import write_atomically
 from pipelines.local.tracking_server import start_tracking_server
 from pipelines.settings import Settings
@@ -31,7 +32,7 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         print("a local cloud already runs on this state folder", file=sys.stderr)
-        return 1
+        return ALREADY_RUNS
     return _serve(state, options.tracking)
 
 

@@ -150,6 +150,29 @@ def test_misuse_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: st
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [("local", "up"), ("data", "sample", "file")], ids=lambda one: one[0]
+)
+def test_a_file_where_a_folder_belongs_is_one_line(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    done = run(*arguments, folder=tmp_path, CLAIMFLOW_STATE=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert "file: File exists" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_sample_does_not_overwrite_a_users_file(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("mine", "utf-8")
+    done = run("data", "sample", ".", folder=tmp_path)
+    assert done.returncode == 2
+    assert "name another folder" in done.stderr
+    assert (tmp_path / "train.csv").read_text("utf-8") == "mine"
+    assert run("data", "sample", "other", folder=tmp_path).returncode == 0
+    assert run("data", "sample", "other", folder=tmp_path).returncode == 0, "the same again"
+
+
 def test_local_status_tells_programs_that_nothing_runs(tmp_path: Path) -> None:
     done = run("local", "status", "--json", folder=tmp_path)
     assert done.returncode == 1

@@ -91,6 +91,8 @@ def test_blank_cells_are_kept_for_the_validation_and_left_out_of_training(tmp_pa
         (b"", "train.csv is empty"),
         (b"\n\n", "train.csv is empty"),
         (b"text,label\n", "train.csv has a header but no rows"),
+        (b"id;text;label\n1;a;b\n", "separated by semicolons or tabs: save it separated by commas"),
+        (b"pump leaks,004930\nmore,fire\n", "its first line has (a text), (a text); the"),
         (b"words,label\na,b\n", 'no column "text": its first line has "words", "label"; the'),
         (b"words,class\na,b\n", 'no column "text" and no column "label"'),
         (b"text,label,text\na,b,c\n", 'more than one column of the same name: "text"'),
