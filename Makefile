@@ -9,7 +9,7 @@ LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-u
   --no-header --python-version 3.10
 READY := .venv/.ready
 
-.PHONY: demo test fast lint check lock clean
+.PHONY: help demo test lint lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -55,4 +55,5 @@ lock: $(READY)
 	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt
 
 clean:
+	@test ! -x .venv/bin/claimflow || .venv/bin/claimflow local down
 	rm -rf .venv .claimflow

@@ -42,6 +42,9 @@ REJECTS = "rejects.csv"
 class Predicts(Protocol):
     """What the job needs of a classifier."""
 
+    @property
+    def text_column(self) -> str: ...
+
     def predict(self, texts: Iterable[str]) -> Iterator[Prediction]: ...
 
 
@@ -54,7 +57,7 @@ class JobSettings:
 
     Of `input_version` and `input_etag` one may be missing; with both missing, what lies there now
     is predicted. `results_prefix` ends with a slash. Without a `text_column` it is the one that the
-    model was trained on, as its registration says.
+    model was trained on.
     """
 
     input_bucket: str
@@ -96,7 +99,6 @@ class ModelPackage:
     version: int
     approval_status: str
     artifact_uri: str
-    text_column: str = "text"
 
 
 def main(_argv: Sequence[str] | None = None) -> int:
@@ -134,13 +136,12 @@ def predict_upload(
         folder = Path(temporary)
         try:
             package = _described(sagemaker, settings.model_package_arn)
-            text_column = settings.text_column or package.text_column
-            table = _opened(settings, s3, text_column)  # before the model: a bad file fails at once
             model = folder / "model.tar.gz"
             objects.download(s3, package.artifact_uri, model)
             sha256 = _sha256(model)
             (folder / "model").mkdir()
             classifier = load(model, folder / "model")
+            table = _opened(settings, s3, settings.text_column or classifier.text_column)
             predictions = predictions_name(table)
             _predict(table, classifier, package.version, folder, counts)
         except InputError as error:
@@ -260,7 +261,6 @@ def _described(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
         found.get("ModelPackageVersion", 0),
         found.get("ModelApprovalStatus", "unknown"),
         containers[0]["ModelDataUrl"],
-        found.get("CustomerMetadataProperties", {}).get("text_column", "text"),
     )
 
 

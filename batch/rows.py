@@ -110,8 +110,8 @@ def open_table(stream: io.BufferedReader, name: str, text_column: str) -> Table:
         columns: tuple[str, ...] = ()
         rows = _json_rows(chain([first], records), text_column)
     else:
-        columns = _header(first, name, text_column)
-        rows = _csv_rows(records, columns, columns.index(text_column))
+        columns, text_index = _header(first, name, text_column)
+        rows = _csv_rows(records, columns, text_index)
     return Table(form, gzipped, marked, columns, _guarded(rows, name))
 
 
@@ -214,14 +214,16 @@ def _check_readable(first: Record, name: str) -> None:
         raise InputError(f"{name}: a binary file; expected CSV or JSON Lines in UTF-8")
 
 
-def _header(first: Record, name: str, text_column: str) -> tuple[str, ...]:
+def _header(first: Record, name: str, text_column: str) -> tuple[tuple[str, ...], int]:
+    """The columns as they are written, and which of them holds the text."""
     try:
         columns = _fields(_decoded(first.raw, first.fault))
     except _RejectedError as rejected:
         raise InputError(f"{name}: the header cannot be read: {rejected}") from rejected
     if not any(column.strip() for column in columns):
         raise InputError(f"{name}: no header; the first line has to name the columns")
-    if text_column not in columns:
+    names = [column.strip() for column in columns]  # as the training reads them
+    if text_column not in names:
         hint = "; is it JSON Lines? then name it .jsonl" if columns[0].startswith("{") else ""
         if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
             hint = "; it is separated by semicolons or tabs: save it separated by commas"
@@ -229,10 +231,10 @@ def _header(first: Record, name: str, text_column: str) -> tuple[str, ...]:
             f"{name}: no column '{text_column}' (setting TEXT_COLUMN); "
             f"the header has {_named(columns)}{hint}"
         )
-    twice = [column for column, count in Counter(columns).items() if count > 1]
+    twice = [column for column, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(f"{name}: columns that occur more than once: {_named(twice)}")
-    return tuple(columns)
+    return tuple(columns), names.index(text_column)
 
 
 def _named(columns: Sequence[str]) -> str:

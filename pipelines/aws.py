@@ -31,9 +31,13 @@ class Aws:
     @cached_property
     def settings(self) -> Settings:
         """The settings, with the account that the credentials belong to."""
-        if self._given.account:
-            return self._given
-        return self._given.with_account(self.client("sts").get_caller_identity()["Account"])
+        account = self.client("sts").get_caller_identity()["Account"]
+        if self._given.account not in (None, account):
+            raise UserError(
+                f"The setting account is {self._given.account}, but the credentials belong to "
+                f"{account}: use the right profile, or leave the setting out"
+            )
+        return self._given.with_account(account)
 
     def client(self, service: str) -> Any:
         import boto3
@@ -51,6 +55,7 @@ class Aws:
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
     """Turns what AWS and boto3 raise into one line for people."""
+    from boto3.exceptions import Boto3Error
     from botocore import exceptions
 
     try:
@@ -62,7 +67,7 @@ def readable_errors() -> Iterator[None]:
         raise UserError(f"{place} does not answer; {HOW_TO_REACH}") from None
     except exceptions.ClientError as error:
         raise UserError(_sentence(error)) from None
-    except exceptions.BotoCoreError as error:
+    except (exceptions.BotoCoreError, Boto3Error) as error:
         raise UserError(" ".join(str(error).split())) from None
 
 

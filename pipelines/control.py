@@ -115,7 +115,8 @@ class Control:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
         bucket = self.settings.bucket("data")
-        key = f"{DATA_FOLDER}/{digest.hexdigest()[:16]}/{path.name}"
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)  # the registry's metadata takes no more
+        key = f"{DATA_FOLDER}/{digest.hexdigest()[:16]}/{name}"
         self._aws.client("s3").upload_file(str(path), bucket, key)
         return f"s3://{bucket}/{key}"
 
@@ -190,14 +191,17 @@ class Control:
             for step in page["PipelineExecutionSteps"]
         ]
 
-    def follow(self, execution: str, pause: float = 0.5) -> Iterator[ExecutionStatus]:
-        """The status again and again, until the execution has ended (that status included)."""
+    def follow(self, execution: str) -> Iterator[ExecutionStatus]:
+        """The status again and again, until the execution has ended (that status included): twice a
+        second at first, then ever more slowly, because a training may take hours."""
+        pause = 0.5
         while True:
             status = self.status(execution)
             yield status
             if status.has_ended:
                 return
             time.sleep(pause)
+            pause = min(pause * 1.02, 10.0)
 
     def executions(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest executions, newest first."""
@@ -220,21 +224,32 @@ class Control:
             raise UserError("There is no execution yet; start one with `claimflow pipeline start`")
         raise UserError(f"There is no execution {execution}; see `claimflow pipeline list`")
 
+    def output(self, execution: str, step: str) -> str | None:
+        """Where a processing step left its output (a cached one in an earlier run); None where it
+        has not run, or not as far as its job."""
+        for one in self._step_documents(execution):
+            job = one.get("Metadata", {}).get("ProcessingJob", {}).get("Arn")
+            if one["StepName"] == step and job:
+                described = self._sagemaker.describe_processing_job(
+                    ProcessingJobName=job.rpartition("/")[2]
+                )
+                outputs = described["ProcessingOutputConfig"]["Outputs"]
+                return str(outputs[0]["S3Output"]["S3Uri"])
+        return None
+
     def evaluation(self, execution: str) -> dict[str, Any] | None:
         """What Evaluate wrote, or None where it has not run well."""
-        for step in self._step_documents(execution):
-            job = step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn")
-            if step["StepName"] != "Evaluate" or step["StepStatus"] != "Succeeded" or not job:
-                continue
-            described = self._sagemaker.describe_processing_job(
-                ProcessingJobName=job.rpartition("/")[2]
-            )
-            output = described["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
-            bucket, _, key = output.removeprefix("s3://").partition("/")
-            body = self._aws.client("s3").get_object(Bucket=bucket, Key=f"{key}/evaluation.json")
-            document: dict[str, Any] = json.loads(body["Body"].read())
-            return document
-        return None
+        uri = self.output(execution, "Evaluate")
+        if uri is None:
+            return None
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        s3 = self._aws.client("s3")
+        try:
+            body = s3.get_object(Bucket=bucket, Key=f"{key}/evaluation.json")["Body"]
+        except s3.exceptions.NoSuchKey:
+            return None
+        document: dict[str, Any] = json.loads(body.read())
+        return document
 
     def registered(self, execution: str) -> str | None:
         """The ARN of the model package that an execution registered, if it did."""

@@ -9,6 +9,7 @@ stores, and that both SageMaker and the local cloud run.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,7 @@ class Images:
     @classmethod
     def of(cls, settings: Settings) -> Images:
         """The images of this source tree, tagged by their content."""
-        return cls(image("validate").uri(settings), image(settings.training_image).uri(settings))
+        return cls(image("validate").uri(settings), image("gluon-cpu").uri(settings))
 
 
 def definition(settings: Settings, images: Images | None = None) -> str:
@@ -133,7 +134,8 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     cache = CacheConfig(
         enable_caching=settings.cache_days > 0, expire_after=f"P{settings.cache_days or 1}D"
     )
-    # No time and no execution here: the environment is part of a step's cache key.
+    # No time, no execution and no commit here: the environment is part of a step's cache key. The
+    # code's version is the image's tag, so that a commit that changes no code finds its steps.
     environment = {
         "MLFLOW_TRACKING_URI": tracking_uri,
         "MLFLOW_EXPERIMENT_NAME": settings.pipeline_name,
@@ -148,7 +150,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
             instance_type=processing_instance_type,
             max_runtime_in_seconds=settings.max_processing_minutes * 60,
             base_job_name=name,
-            env=environment,
+            env={**environment, "CLAIMFLOW_CODE_VERSION": image_uri.rpartition(":")[2]},
             tags=[Tag(key=key, value=value) for key, value in settings.tags.items()],
             sagemaker_session=session,
         )
@@ -160,7 +162,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
             inputs=[_input("train", train_data), _input("test", test_data)],
             # Continuous: the report is there although the job fails.
             outputs=[_output("validation", run_folder("validation"), "Continuous")],
-            arguments=["validate", *columns],
+            arguments=["validate", *columns, *_options(settings.validation)],
         ),
         cache_config=cache,
         retry_policies=_retry_policies(),
@@ -189,7 +191,6 @@ def _build(settings: Settings, images: Images) -> Pipeline:
             s3_uri=f"s3://{models}/checkpoints", local_path="/opt/ml/checkpoints"
         ),
         output_data_config=OutputDataConfig(s3_output_path=run_folder("model")),
-        # The image's tag, not the commit: a commit that changes no code must find its cached step.
         environment={**environment, "CLAIMFLOW_CODE_VERSION": images.gluon.rpartition(":")[2]},
         # SageMaker takes hyperparameters as text only.
         hyperparameters={
@@ -264,16 +265,12 @@ def _build(settings: Settings, images: Images) -> Pipeline:
             model_package_group_name=settings.model_package_group,
             content_types=["text/csv", "application/jsonlines"],
             response_types=["text/csv", "application/jsonlines"],
-            inference_instances=["ml.m5.large"],
-            transform_instances=["ml.m5.large"],
             approval_status=approval_status,
             customer_metadata_properties={
                 "code_version": code_version,
                 "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
                 "train_data": train_data,
                 "test_data": test_data,
-                "text_column": text_column,
-                "label_column": label_column,
             },
             model_metrics=ModelMetrics(
                 model_statistics=MetricsSource(
@@ -371,6 +368,12 @@ def _output(name: str, uri: Any, upload: str) -> ProcessingOutput:
             s3_uri=uri, local_path=f"/opt/ml/processing/{name}", s3_upload_mode=upload
         ),
     )
+
+
+def _options(settings: Mapping[str, str | int | float]) -> list[str]:
+    """Settings as the options of a step's command, in a fixed order."""
+    pairs = [(f"--{name.replace('_', '-')}", str(settings[name])) for name in sorted(settings)]
+    return [word for pair in pairs for word in pair]
 
 
 def _retry_policies() -> list[Any]:

@@ -22,7 +22,7 @@ from pipelines.errors import UserError
 from pipelines.follow import follow
 from pipelines.local import daemon
 from pipelines.models import Models
-from pipelines.predictions import Predictions
+from pipelines.predictions import XZ, Predictions
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 
@@ -181,22 +181,18 @@ def _show_some(folder: Path, text_column: str) -> None:
 
 def _fetch_reports(place: Aws, execution: str, output: Path) -> None:
     """Copies what the steps left on S3 to where a person can open it."""
-    s3, bucket = place.client("s3"), place.settings.bucket("models")
-    prefix = f"runs/{execution.rpartition('/')[2]}/"
-    control = Control(place)
-    prefixes = {prefix}
-    for step in control._step_documents(execution):  # a cached step left its output in another run
-        source = step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn")
-        if source:
-            prefixes.add(f"runs/{source.rpartition('/')[2]}/")
-    for one in sorted(prefixes):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=one)
+    s3, control = place.client("s3"), Control(place)
+    for step, folder in (("Validate", "validation"), ("Evaluate", "evaluation")):
+        shutil.rmtree(output / folder, ignore_errors=True)  # of an earlier demo
+        uri = control.output(execution, step)
+        if uri is None:
+            continue
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         for item in (item for page in pages for item in page.get("Contents", [])):
-            name = item["Key"][len(one) :]
-            if name.startswith(("validation/", "evaluation/")):
-                path = output / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                s3.download_file(bucket, item["Key"], str(path))
+            path = output / folder / item["Key"][len(prefix) + 1 :]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(bucket, item["Key"], str(path))
 
 
 def _tell_failure(found: ExecutionStatus, output: Path) -> None:
@@ -243,7 +239,7 @@ def _open_text(path: Path) -> IO[str]:
         magic = file.read(6)
     if magic.startswith(b"\x1f\x8b"):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    if magic == b"\xfd7zXZ\x00":
+    if magic == XZ:
         return lzma.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 

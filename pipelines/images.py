@@ -16,7 +16,11 @@ from pathlib import Path
 from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = ("validate", "gluon-cpu", "gluon-gpu")
+_BUILD_INPUTS = ("containers/Dockerfile", "containers/uv.txt", "containers/build.txt")
+_PAIR = r'(\w+)=("[^"]*"|\S*)'
+_ENV = re.compile(rf"({_PAIR}\s*)+")
+_NOT_OURS = ("", "RUN", "WORKDIR", "USER")  # instructions that no process of this machine needs
+TARGETS = ("validate", "gluon-cpu")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def _parse(text: str) -> dict[str, Image]:
     stages: dict[str, Image] = {}
     name = ""
     for line in re.sub(r"\\\n", " ", text).splitlines():
+        if line.startswith("#"):
+            continue
         instruction, _, rest = line.strip().partition(" ")
         if instruction == "FROM":
             base, _, name = rest.partition(" AS ")
@@ -85,25 +91,27 @@ def _parse(text: str) -> dict[str, Image]:
         if not name:
             continue
         stage = stages[name]
-        if instruction == "ENV":
-            for key, value in re.findall(r'(\w+)=("[^"]*"|\S*)', rest):
+        if instruction == "ENV" and _ENV.fullmatch(rest):
+            for key, value in re.findall(_PAIR, rest):
                 stage.environment[key] = value.strip('"')
         elif instruction in ("ENTRYPOINT", "CMD"):
             words = tuple(json.loads(rest))
             entrypoint = words if instruction == "ENTRYPOINT" else stage.entrypoint
             command = words if instruction == "CMD" else stage.command
             stages[name] = Image(name, entrypoint, command, stage.environment, stage.files)
-        elif instruction == "COPY" and not rest.startswith("--from"):
+        elif instruction == "COPY" and not rest.startswith("--"):
             *sources, destination = rest.split()
             for source in sources:
                 stage.files[source] = destination
+        elif instruction not in _NOT_OURS and not rest.startswith("--from="):
+            raise ValueError(f"containers/Dockerfile: {line.strip()!r} is not understood here")
     return stages
 
 
 def _content_tag(described: Image) -> str:
     digest = hashlib.sha256()
     requirements = described.requirements.relative_to(ROOT).as_posix()
-    for source in ["containers/Dockerfile", requirements, *sorted(described.files)]:
+    for source in [*_BUILD_INPUTS, requirements, *sorted(described.files)]:
         for path in source_files(source):
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -21,6 +21,7 @@ from pipelines.control import check_file
 from pipelines.errors import UserError
 
 INCOMING = "incoming/"
+XZ = b"\xfd7zXZ\x00"  # how such a file begins
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,13 @@ class Predictions:
                 state = "waiting for the trigger"
             else:
                 prefix = submission["results_prefix"]
+                # In this order: a job that ends in between has written its manifest before.
+                state, failure = self._job_state(submission.get("job_id", ""))
                 manifest = self._json(results, f"{prefix}manifest.json")
                 if manifest is not None:
                     return Prediction(manifest, results, prefix)
-                state = self._job_state(submission.get("job_id", ""))
+                if failure:
+                    raise UserError(failure)
             if state != told:
                 tell(state)
                 told = state
@@ -112,20 +116,21 @@ class Predictions:
             paths.append(path)
         return paths
 
-    def _job_state(self, job_id: str) -> str:
+    def _job_state(self, job_id: str) -> tuple[str, str]:
+        """The state of a job in words, and why it failed if it did."""
         if not job_id:
-            return "claimed by the trigger"
+            return "claimed by the trigger", ""
         jobs = self._aws.client("batch").describe_jobs(jobs=[job_id])["jobs"]
         if not jobs:
-            return "submitted"
+            return "submitted", ""
         job = jobs[0]
         if job["status"] == "FAILED":
-            raise UserError(
+            return "Batch job failed", (
                 f"Batch job {job_id} failed: {job.get('statusReason', 'no reason')}; its log: "
                 f"aws logs get-log-events --log-group-name /aws/batch/job "
                 f"--log-stream-name {job['container'].get('logStreamName', '?')}"
             )
-        return f"Batch job {job['status'].lower()}"
+        return f"Batch job {job['status'].lower()}", ""
 
     def _json(self, bucket: str, key: str) -> dict[str, Any] | None:
         try:
@@ -139,16 +144,17 @@ class Predictions:
 @contextmanager
 def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     """The file's content; the prediction path reads gzip itself, but not xz."""
-    if path.suffix != ".xz":
-        with path.open("rb") as plain:
+    with path.open("rb") as plain:
+        if plain.read(len(XZ)) != XZ:
+            plain.seek(0)
             yield plain
-        return
+            return
     with tempfile.TemporaryFile() as unpacked:
         try:
             with lzma.open(path) as packed:
                 shutil.copyfileobj(packed, unpacked)
         except (lzma.LZMAError, EOFError):
-            raise UserError(f"{path}: its name ends with .xz, but it is no whole xz file") from None
+            raise UserError(f"{path}: the xz file is damaged or cut short") from None
         unpacked.seek(0)
         yield unpacked
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from pipelines.errors import UserError
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
 SETTINGS_FILE = "claimflow.toml"
+DEFAULT_REGION = "us-east-1"
 LOCAL_ACCOUNT = "123456789012"
+LONGEST_BUCKET = 63  # characters in the name of an S3 bucket
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 
@@ -37,11 +39,14 @@ class Settings(BaseSettings):
     text_column: str = "text"
     label_column: str = "label"
 
+    # What data must be like, and what of it only warns: the options of the step Validate, such as
+    # max_overlap = 0.2 or warn_only = "overlap,duplicates" (steps/validation_settings.py).
+    validation: dict[str, str | int | float] = Field(default_factory=dict)
+
     # What a run may cost.
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.2xlarge"
     training_volume_gb: Annotated[int, Field(ge=1, le=16384)] = 30
-    training_image: Literal["gluon-cpu", "gluon-gpu"] = "gluon-cpu"
     max_training_minutes: Annotated[int, Field(ge=1, le=7200)] = 120
     max_processing_minutes: Annotated[int, Field(ge=1, le=7200)] = 60
     # Pipeline parameters carry values, not logic: spot or not is part of the definition.
@@ -57,6 +62,16 @@ class Settings(BaseSettings):
 
     # The local cloud.
     state: Path = Path(".claimflow")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Settings:
+        longest = self.bucket("predictions")
+        if len(longest) > LONGEST_BUCKET:
+            raise ValueError(
+                f"project and stage are too long: the bucket {longest} would have "
+                f"{len(longest)} characters, S3 allows {LONGEST_BUCKET}"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -83,6 +98,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            if not name:  # of several settings together
+                raise UserError(
+                    f"{SETTINGS_FILE}: {first['msg'].removeprefix('Value error, ')}"
+                ) from None
             if first["type"] == "extra_forbidden":
                 known = ", ".join(sorted(cls.model_fields))
                 raise UserError(
@@ -154,4 +173,11 @@ class Settings(BaseSettings):
 
 
 def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    """As boto3 finds it: the environment, then the profile."""
+    given = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    config = Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser()
+    if given or not config.exists():
+        return given or DEFAULT_REGION
+    import botocore.session
+
+    return botocore.session.Session().get_config_variable("region") or DEFAULT_REGION

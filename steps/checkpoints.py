@@ -33,9 +33,16 @@ class Checkpoints:
             os.fsync(file.fileno())
         unfinished.replace(self.path)
 
+    def finish(self) -> None:
+        """Empties the checkpoint of a training that has ended: the folder's copy on S3 is only ever
+        added to, and every later job downloads it."""
+        self.path.write_bytes(b"")
+
     def load(self) -> Arrays | None:
         """The arrays last saved, or None. A file that cannot be read is no checkpoint: training
         then starts from the beginning."""
+        if self.path.exists() and not self.path.stat().st_size:
+            return None
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}

@@ -61,6 +61,11 @@ class Classifier:
             artifact.unpack(folder / artifact.ARCHIVE, Path(unpacked))
             return cls.load(Path(unpacked))
 
+    @property
+    def text_column(self) -> str:
+        """The column that held the text in the training data."""
+        return str(self.info["hyperparameters"]["text_column"])
+
     def probabilities(self, texts: Sequence[str]) -> F32:
         """The probability of each label: (texts, labels), in the order of `labels`."""
         parts = [self._block(block) for block in _blocks(texts)]

@@ -59,6 +59,13 @@ class Container:
             return {}
         return {name: str(value) for name, value in json.loads(path.read_text("utf-8")).items()}
 
+    def hosts(self) -> list[str]:
+        """The names of all machines of this training job."""
+        path = self.root / "input" / "config" / "resourceconfig.json"
+        if not path.exists():
+            return ["localhost"]
+        return [str(host) for host in json.loads(path.read_text("utf-8"))["hosts"]]
+
     def execution_id(self, environment: Mapping[str, str] = os.environ) -> str | None:
         """The pipeline execution that this job belongs to, read from the name that SageMaker
         Pipelines gives its jobs (`pipelines-<execution>-<step>-<random>`); None for a job on its

@@ -39,6 +39,11 @@ def train(container: Container, tracking_settings: TrackingSettings) -> None:
     Raises InputError for hyperparameters and data that it cannot work with.
     """
     settings = parse(container.hyperparameters())
+    if len(container.hosts()) > 1:
+        raise InputError(
+            f"the training got {len(container.hosts())} instances and knows only one: "
+            "start with TrainingInstanceCount=1"
+        )
     with tracking(container, "Train", tracking_settings) as run:
         run.log_params(settings.as_dict())
         channel = container.channel("train")
@@ -61,6 +66,7 @@ def _learn(
     from steps.descent import Split
     from steps.models import ngram
 
+    checkpoints = _checkpoints(container, fingerprint, settings, code_version)
     model = ngram.fit(
         table.texts,
         targets,
@@ -68,7 +74,7 @@ def _learn(
         Split(training, validation),
         settings,
         lambda epoch: _report(epoch, run),
-        _checkpoints(container, fingerprint, settings),
+        checkpoints,
     )
     calibration = decision.calibrate(model.validation_scores, targets[validation])
     made = calibration.probabilities(model.validation_scores)
@@ -105,6 +111,8 @@ def _learn(
         },
         model.export,
     )
+    if checkpoints:
+        checkpoints.finish()
     run.log_artifact(container.model / artifact.INFO)
 
 
@@ -148,12 +156,13 @@ def data_fingerprint(table: Table) -> str:
 
 
 def _checkpoints(
-    container: Container, fingerprint: str, settings: Hyperparameters
+    container: Container, fingerprint: str, settings: Hyperparameters, code_version: str
 ) -> Checkpoints | None:
-    """The job's checkpoints, where it has a folder for them."""
+    """The job's checkpoints, where it has a folder for them: those of the same data, settings and
+    code, because other code may mean other features by the same numbers."""
     if not container.checkpoints.is_dir():
         return None
-    described = json.dumps([fingerprint, settings.as_dict()], sort_keys=True)
+    described = json.dumps([fingerprint, settings.as_dict(), code_version], sort_keys=True)
     return Checkpoints(container.checkpoints, hashlib.sha256(described.encode()).hexdigest())
 
 

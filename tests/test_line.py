@@ -331,6 +331,6 @@ def _client(line: Line, service: str) -> Any:
         service,
         endpoint_url=line.variables["AWS_ENDPOINT_URL"],
         region_name=line.variables["AWS_REGION"],
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=line.variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=line.variables["AWS_SECRET_ACCESS_KEY"],
     )

@@ -111,7 +111,17 @@ def _too_long(shape: Shape, length: int, path: str) -> list[str]:
     ]
 
 
+# Java's classes of characters, nearly; of those that are missing here, nothing is refused.
+_CLASSES = {
+    r"\p{L}": r"a-zA-Z\u00aa-\u1fff\u2c00-\uffff",
+    r"\p{N}": r"\d",
+    r"\p{Z}": r" \u00a0\u1680\u2000-\u200a\u3000",
+}
+
+
 def _matches(pattern: str, value: str) -> bool:
+    for java, ours in _CLASSES.items():
+        pattern = pattern.replace(java, ours)
     try:
         return re.fullmatch(pattern, value, re.DOTALL) is not None
     except re.error:  # a few of AWS's patterns are Java's own

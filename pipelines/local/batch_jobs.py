@@ -203,7 +203,11 @@ class BatchJobs:
                 return
             self._change(identifier, status="STARTING")
         while True:
-            code, reason = self._attempt(identifier, stop)
+            try:
+                code, reason = self._attempt(identifier, stop)
+            except Exception as error:  # of the local cloud's own disk: it must not look running
+                self._finish(identifier, "FAILED", f"CannotStartContainerError: {error!r}")
+                return
             if self._closing:
                 return
             job = self._job(identifier)

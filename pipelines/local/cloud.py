@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,7 +14,7 @@ from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from pipelines.local.batch_jobs import BatchJobs
-from pipelines.local.documents import Document, Documents
+from pipelines.local.documents import Document, Documents, write_atomically
 from pipelines.local.environments import Environments
 from pipelines.local.event_sources import EventSources
 from pipelines.local.executor import Services
@@ -35,7 +37,7 @@ from pipelines.local.resources import create_resources
 from pipelines.local.step_cache import StepCache
 from pipelines.settings import LOCAL_ACCOUNT, Settings
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+SIGNED_WITH = "local"  # signatures are not checked: the access key is the secret
 INTERRUPTED = (
     "InternalServerError: The local cloud ended while this ran; start again, "
     "what had finished is cached"
@@ -52,6 +54,7 @@ class LocalCloud:
         state = settings.state.resolve()
         region = self._settings.region
         arn = f"arn:aws:{{}}:{region}:{LOCAL_ACCOUNT}"
+        self._access_key = _access_key(state)
         self._store = ObjectStore(state / "objects", LOCAL_ACCOUNT, region)
         self._server: BaseWSGIServer = make_server(
             "127.0.0.1",
@@ -106,6 +109,8 @@ class LocalCloud:
             self._batch,
             self._functions,
             self._event_sources,
+            self._access_key,
+            {"pid": os.getpid(), "state": str(state)},
         )
 
     def start(self) -> None:
@@ -138,8 +143,8 @@ class LocalCloud:
             service,
             endpoint_url=self.endpoint,
             region_name=self._settings.region,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=SIGNED_WITH,
             config=Config(retries={"max_attempts": 2}, read_timeout=120),
         )
 
@@ -150,7 +155,8 @@ class LocalCloud:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
-            **CREDENTIALS,
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": SIGNED_WITH,
         }
 
     def _invoke(self, arn: str, payload: bytes) -> tuple[bytes, str | None]:
@@ -182,3 +188,12 @@ class LocalCloud:
                 }
             ]
         )
+
+
+def _access_key(state: Path) -> str:
+    """The key that requests must carry: other users of this machine reach its loopback addresses,
+    too, but cannot read the state folder. It stays the same, so that a shell's exports do."""
+    path = state / "access_key"
+    if not path.exists():
+        write_atomically(path, f"LOCAL{secrets.token_hex(8).upper()}".encode())
+    return path.read_text("utf-8")

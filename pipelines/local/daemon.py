@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +39,16 @@ class Running:
 
 
 def find(state: Path) -> Running | None:
-    """The local cloud of a state folder, if it runs."""
+    """The local cloud of a state folder, if it runs; whoever answers must say that it is that."""
     try:
         running = Running(**json.loads((state / "ready.json").read_text("utf-8")))
-        with urllib.request.urlopen(f"{running.endpoint}/_claimflow/health", timeout=5) as answer:  # noqa: S310
-            return running if answer.status == 200 else None
-    except (OSError, ValueError, TypeError, urllib.error.URLError):
+        health = f"{running.endpoint}/_claimflow/health"
+        with urllib.request.urlopen(health, timeout=5) as answer:  # noqa: S310
+            said = json.loads(answer.read())
+    except (OSError, ValueError, TypeError):
         return None
+    is_ours = said == {"pid": running.pid, "state": str(state.resolve())}
+    return running if is_ours else None
 
 
 def start(state: Path, tracking: bool = True) -> Running:
@@ -61,6 +63,7 @@ def start(state: Path, tracking: bool = True) -> Running:
     if running:
         return running
     state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)  # claims lie there
     log = state / "local.log"
     with log.open("ab") as output:
         begin = output.tell()

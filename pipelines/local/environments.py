@@ -67,12 +67,11 @@ class Environments:
             raise UserError(
                 f"Image {uri} cannot run as a process: the local cloud knows {', '.join(TARGETS)}"
             )
-        # Without a container, a GPU image runs what this machine has: the CPU build of MXNet.
-        return self._make("gluon-cpu" if target == "gluon-gpu" else target, tag)
+        return self._make(target, tag)
 
     def make_all(self) -> None:
         """Makes the environments that the first jobs would otherwise wait for."""
-        for target in ("validate", "gluon-cpu"):
+        for target in TARGETS:
             self._make(target, image(target).tag)
 
     def _make(self, target: str, tag: str) -> Environment:

@@ -16,7 +16,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipelines.local.aws_json import Request, Response, ServiceError, now, present
+from pipelines.local.aws_json import (
+    Request,
+    Response,
+    ServiceError,
+    check_request,
+    now,
+    present,
+    service_model,
+)
 from pipelines.local.definitions import Definition, Step
 from pipelines.local.documents import Document, Documents
 from pipelines.local.expressions import ExpressionError, Scope
@@ -277,6 +285,8 @@ class Executor:
         request = {**arguments, "ClientToken": token}
         if request.get("SkipModelValidation") is None:
             request.pop("SkipModelValidation", None)
+        operation = service_model("sagemaker").operation_model("CreateModelPackage")
+        check_request(operation, request)
         arn = self._services.create_model_package(request)["ModelPackageArn"]
         package = self._services.describe_model_package({"ModelPackageName": arn})
         return package, {"RegisterModel": {"Arn": arn}}

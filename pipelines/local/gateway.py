@@ -6,6 +6,7 @@ and what moto changes in S3 is written to files before the client gets its answe
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import traceback
@@ -27,6 +28,7 @@ StartResponse = Callable[..., Any]
 Operation = Callable[[Request], Response]
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
+_KEY = re.compile(r"Credential=([^/]+)/")
 _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _EVENT_SOURCE = re.compile(r"/2015-03-31/event-source-mappings/?([^/]*)")
 _BATCH_JOBS = ("SubmitJob", "DescribeJobs", "ListJobs", "TerminateJob", "CancelJob")
@@ -43,6 +45,8 @@ class Gateway:
         batch: BatchJobs,
         functions: Functions,
         event_sources: EventSources,
+        access_key: str,
+        identity: Response,
     ) -> None:
         self._moto = moto
         self._store = store
@@ -50,13 +54,18 @@ class Gateway:
         self._batch = batch
         self._functions = functions
         self._event_sources = event_sources
+        self._access_key = access_key
+        self._identity = identity
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if _comes_from_a_page(environ):
             return _refuse(start_response, ServiceError("AccessDenied", "Not for web pages", 403))
         path, service = _path(environ), _service(environ)
         if path == HEALTH:
-            return _answer(start_response, 200, {"status": "ready"})
+            return _answer(start_response, 200, self._identity)
+        if not hmac.compare_digest(_key(environ).encode(), self._access_key.encode()):
+            message = "The access key is not that of this local cloud: `claimflow local env`"
+            return _refuse(start_response, ServiceError("InvalidClientTokenId", message, 403))
         try:
             if service == "sagemaker":
                 return _answer(start_response, 200, self._call_sagemaker(environ))
@@ -157,6 +166,14 @@ def _comes_from_a_page(environ: Environ) -> bool:
     """
     host = environ.get("HTTP_HOST", "").rpartition(":")[0]
     return "HTTP_ORIGIN" in environ or host not in ("127.0.0.1", "localhost")
+
+
+def _key(environ: Environ) -> str:
+    """The access key of a request, signed in a header or in its address."""
+    found = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if found:
+        return found.group(1)
+    return _query(environ).get("X-Amz-Credential", [""])[0].partition("/")[0]
 
 
 def _service(environ: Environ) -> str | None:

@@ -100,23 +100,20 @@ class Jobs:
         """Runs a noted job to its end; its description. Never raises for what the job does."""
         job = self._documents.get(kind, name)
         assert job is not None
-        work = self._folder / name
-        root = work / "ml"
-        shutil.rmtree(work, ignore_errors=True)
-        for part in ("input/config", "input/data", "output/data", "model", "config", "processing"):
-            (root / part).mkdir(parents=True)
-        log = self._logs.open(_LOG_GROUP[kind], f"{name}/algo-1-{int(now())}")
+        root = self._folder / name / "ml"
         started = now()
         try:
-            run = self._run_training if kind == TRAINING else self._run_processing
-            status, reason, more = run(job, root, log.write)
+            for part in ("input/config", "input/data", "output/data", "model", "config"):
+                (root / part).mkdir(parents=True)
+            stream = f"{name}/algo-1-{int(started)}"
+            with contextlib.closing(self._logs.open(_LOG_GROUP[kind], stream)) as log:
+                run = self._run_training if kind == TRAINING else self._run_processing
+                status, reason, more = run(job, root, log.write)
         except UserError as error:
             status, reason, more = "Failed", f"ClientError: {error}", {}
         except Exception as error:  # a fault of the local cloud itself, or of its disk
             status, reason, more = "Failed", f"InternalServerError: {error!r}", {}
-        finally:
-            log.close()
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(self._folder / name, ignore_errors=True)
         self._stops.pop(name, None)
         return self._end(kind, name, started, status, reason, more)
 

@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.local.documents import write_atomically
 
 FLUSH_SECONDS = 0.5
+KEPT_SECONDS = 14 * 86_400  # CloudWatch Logs takes no older events; the files stay
 _MARKER = ".group"  # holds the name of a folder's log group; no stream can have this name
 _PAGE = 5000  # events that are sent at once
 
@@ -35,6 +36,8 @@ class Logs:
         for marker in sorted(self._root.rglob(_MARKER)):
             group = marker.read_text("utf-8")
             for path in sorted(marker.parent.rglob("*.jsonl")):
+                if path.stat().st_mtime < time.time() - KEPT_SECONDS:
+                    continue
                 stream = path.relative_to(marker.parent).as_posix().removesuffix(".jsonl")
                 self._create(group, stream)
                 _send(self._client, group, stream, _read_events(path))

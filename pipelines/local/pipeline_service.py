@@ -180,7 +180,7 @@ class PipelineService:
                 lambda document: document.update(LastExecutionTime=now(), LastRunTime=now()),
             )
             executor = Executor(self._services, arn, definition)
-            thread = threading.Thread(target=executor.run, name=identifier, daemon=True)
+            thread = threading.Thread(target=self._run, args=(executor, arn), daemon=True)
             self._running[arn] = (executor, thread)
             thread.start()
         return {"PipelineExecutionArn": arn}
@@ -193,8 +193,10 @@ class PipelineService:
                 f"Pipeline execution {arn} is {execution['PipelineExecutionStatus']}: "
                 "only one that is executing can be stopped"
             )
-        executor, _ = self._running[arn]
-        executor.stop()
+        with self._lock:  # whoever starts it holds the lock until it is there
+            running = self._running.get(arn)
+        if running:
+            running[0].stop()
         return {"PipelineExecutionArn": arn}
 
     def describe_pipeline_execution(self, request: Request) -> Response:
@@ -289,6 +291,10 @@ class PipelineService:
                 executor.stop("The local cloud was stopped while this ran")
         for _, thread in list(self._running.values()):
             thread.join()
+
+    def _run(self, executor: Executor, arn: str) -> None:
+        executor.run()
+        self._running.pop(arn, None)
 
     def _definition_text(self, request: Request) -> str:
         if "PipelineDefinition" in request:

@@ -91,7 +91,7 @@ class ProcessEngine:
             timed_out = not stopped and time.monotonic() > deadline
             if stopped or timed_out:
                 self._end(process)
-        reader.join()
+        reader.join(self._grace)  # a child in a session of its own may hold the pipe for ever
         return Ended(process.wait(), timed_out, stopped)
 
     def _end(self, process: subprocess.Popen[str]) -> None:

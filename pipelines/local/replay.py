@@ -1,7 +1,7 @@
 """Raises again the events that a crash may have swallowed: on AWS a queue keeps them, here it is
 memory.
 
-An upload that nobody has submitted is announced once more. Whoever has it already drops the event,
+An upload that has no job is announced once more. Whoever has it already drops the event,
 as the prediction path does with every duplicate.
 """
 
@@ -18,7 +18,11 @@ from pipelines.settings import Settings
 def replay_uploads(settings: Settings, s3: Any, events: Any) -> int:
     """Announces the uploads without a submission, and returns how many there were."""
     bucket, results = settings.bucket("predictions"), settings.bucket("results")
-    submitted = {one["Key"] for one in _objects(s3, results, layout.SUBMISSIONS)}
+    submitted = {
+        one["Key"]
+        for one in _objects(s3, results, layout.SUBMISSIONS)
+        if _has_job(s3, results, one["Key"])
+    }
     versions = s3.get_paginator("list_object_versions").paginate(
         Bucket=bucket, Prefix=layout.INCOMING
     )
@@ -44,6 +48,11 @@ def replay_uploads(settings: Settings, s3: Any, events: Any) -> int:
         )
         count += 1
     return count
+
+
+def _has_job(s3: Any, bucket: str, key: str) -> bool:
+    """Whether a submission got as far as its job; one that is only claimed is announced again."""
+    return bool(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()).get("job_id"))
 
 
 def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:

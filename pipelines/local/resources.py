@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from lambdas.layout import INCOMING
 from pipelines.images import TARGETS, image
 from pipelines.lambda_package import zip_lambdas
 from pipelines.settings import Settings
 
 MAX_RECEIVES = 5  # tries of the submit function before an upload goes to the dead-letter queue
 FUNCTION_SECONDS = 60
-INCOMING = "incoming/"
 
 Client = Callable[[str], Any]
 
@@ -123,6 +123,7 @@ def _batch(settings: Settings, batch: Any, ec2: Any) -> None:
             "command": ["predict"],
             "jobRoleArn": settings.role_arn("batch"),
             "executionRoleArn": settings.role_arn("batch"),
+            "user": "10001",  # claimflow, in the image
             "environment": [{"name": "CLAIMFLOW_CODE_VERSION", "value": described.tag}],
             "resourceRequirements": [
                 {"type": "VCPU", "value": "2"},

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--tracking", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     state = options.state.resolve()
+    os.umask(0o077)  # claims lie here: nobody else's to read
     state.mkdir(parents=True, exist_ok=True)
     lock = (state / "lock").open("w")
     try:  # held as long as the process lives, however it ends
@@ -33,6 +34,7 @@ def main() -> int:
     except OSError:
         print("a local cloud already runs on this state folder", file=sys.stderr)
         return ALREADY_RUNS
+    (state / "ready.json").unlink(missing_ok=True)  # of one that crashed: the lock is ours
     return _serve(state, options.tracking)
 
 

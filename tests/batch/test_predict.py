@@ -38,6 +38,8 @@ class Said:
 class Brakes:
     """Knows one word."""
 
+    text_column = "text"
+
     def predict(self, texts: Iterable[str]) -> Iterator[Said]:
         for text in texts:
             known = "brakes" in text
@@ -335,6 +337,8 @@ CHILD = """
 import sys, time
 from batch import predict
 class Slow:
+    text_column = "text"
+
     def predict(self, texts):
         print("begun", flush=True)
         time.sleep(60)

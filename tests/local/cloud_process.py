@@ -7,6 +7,7 @@ time, as if the host had a fault; one whose name holds `unknown` never.
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ def main() -> None:
     engine = ProcessEngine(Images().prepare, grace=2)
     cloud = LocalCloud(settings, engine=engine)
     cloud.start()
-    print(cloud.endpoint, flush=True)
+    print(json.dumps(cloud.variables()), flush=True)
     sys.stdin.read()  # until whoever started it closes the pipe, or is gone
     cloud.stop()
 

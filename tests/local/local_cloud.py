@@ -51,8 +51,10 @@ class Cloud:
                 text=True,
             )
         assert self.process.stdout is not None
-        self.endpoint = self.process.stdout.readline().strip()
-        assert self.endpoint, self.log.read_text()
+        said = self.process.stdout.readline()
+        assert said, self.log.read_text()
+        self.variables: dict[str, str] = json.loads(said)
+        self.endpoint = self.variables["AWS_ENDPOINT_URL"]
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -61,8 +63,8 @@ class Cloud:
                 service,
                 endpoint_url=self.endpoint,
                 region_name=REGION,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",
+                aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
                 config=Config(retries={"max_attempts": 0}, read_timeout=60),
             )
         return self._clients[service]

@@ -13,7 +13,6 @@ import pytest
 
 from tests.local.local_cloud import (
     BUCKET,
-    REGION,
     Cloud,
     get,
     parameter,
@@ -41,10 +40,7 @@ def aws(cloud: Cloud, *words: str) -> Any:
         env={
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", ""),
-            "AWS_ENDPOINT_URL": cloud.endpoint,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            **cloud.variables,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_PAGER": "",
         },

@@ -49,18 +49,37 @@ def test_an_operation_that_is_not_known_is_refused_by_name(
     assert refused.value.response["Error"]["Code"] == "UnknownOperationException"
 
 
-def post(cloud: Cloud, target: str, body: bytes) -> tuple[int, dict[str, Any]]:
+def post(
+    cloud: Cloud, target: str, body: bytes, key: str = "", **more: str
+) -> tuple[int, dict[str, Any]]:
     """A request to SageMaker as no SDK would send it."""
     connection = http.client.HTTPConnection(cloud.endpoint.removeprefix("http://"))
+    key = key or cloud.variables["AWS_ACCESS_KEY_ID"]
+    scope = f"{key}/20260101/us-east-1/sagemaker/aws4_request"
     headers = {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/sagemaker/aws4_request",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
         "X-Amz-Target": f"SageMaker.{target}",
+        **more,
     }
     connection.request("POST", "/", body, headers)
     answer = connection.getresponse()
     document = json.loads(answer.read())
     connection.close()
     return answer.status, document
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [{"key": "other"}, {"Origin": "http://evil.example"}, {"Host": "evil.example:80"}],
+    ids=["another user", "a page", "a name that a page made resolve here"],
+)
+def test_who_does_not_hold_the_key_or_sends_for_a_page_is_refused(
+    cloud: Cloud, request_of: dict[str, str]
+) -> None:
+    assert post(cloud, "ListPipelines", b"{}")[0] == 200
+    status, answer = post(cloud, "ListPipelines", b"{}", **request_of)
+    assert status == 403
+    assert "PipelineSummaries" not in answer
 
 
 @pytest.mark.parametrize("name", ["Run", "FailInterrupted", "Close", "_Describe", "", "Create"])

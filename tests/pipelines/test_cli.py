@@ -78,7 +78,7 @@ def test_a_mistyped_command_gets_the_nearest_one(tmp_path: Path) -> None:
     [
         ({"CLAIMFLOW_MIN_ACCURACY": "high"}, "setting min_accuracy"),
         ({"CLAIMFLOW_ACCOUNT": "12"}, "setting account"),
-        ({"CLAIMFLOW_TRAINING_IMAGE": "tpu"}, "'gluon-cpu' or 'gluon-gpu'"),
+        ({"CLAIMFLOW_PROJECT": "p" * 16, "CLAIMFLOW_STAGE": "s" * 16}, "S3 allows 63"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_one_line(

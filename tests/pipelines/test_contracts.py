@@ -11,7 +11,6 @@ import pytest
 from lambdas import layout
 from pipelines import control, predictions
 from pipelines.lambda_package import zip_lambdas
-from pipelines.local import resources
 from pipelines.settings import Settings
 from steps.hyperparameters import parse
 
@@ -25,7 +24,7 @@ def test_client_and_function_find_an_upload_under_the_same_id(key: str, version:
 
 
 def test_client_and_function_mean_the_same_folder() -> None:
-    assert predictions.INCOMING == layout.INCOMING == resources.INCOMING
+    assert predictions.INCOMING == layout.INCOMING
 
 
 def test_the_pipelines_hyperparameters_are_ones_that_training_takes() -> None:

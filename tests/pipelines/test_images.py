@@ -19,6 +19,12 @@ def test_an_image_says_what_it_runs_and_with_which_variables() -> None:
     assert "batch/" not in images.image("validate").files
 
 
+@pytest.mark.parametrize("line", ["ADD a b", "ENV A b c", "COPY --chown=1 steps/ /x", "SHELL x"])
+def test_an_instruction_that_is_not_understood_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="not understood"):
+        images._parse(f"FROM x AS y\n{line}\n")
+
+
 def test_paths_of_the_image_become_paths_of_this_machine(tmp_path: Path) -> None:
     place = Environment(images.image("validate"), tmp_path / "venv", tmp_path / "code")
     assert place.command(["validate", "--x"]) == [
@@ -39,6 +45,7 @@ def test_paths_of_the_image_become_paths_of_this_machine(tmp_path: Path) -> None
         ("batch/predict.py", {"gluon-cpu"}),
         ("containers/validate.txt", {"validate"}),
         ("containers/Dockerfile", {"validate", "gluon-cpu"}),
+        ("containers/build.txt", {"validate", "gluon-cpu"}),
         ("README.md", set()),
     ],
 )
@@ -46,7 +53,7 @@ def test_a_tag_changes_with_what_goes_into_the_image_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str, targets: set[str]
 ) -> None:
     for target in ("validate", "gluon-cpu"):
-        for source in ("containers/Dockerfile", f"containers/{target}.txt", "README.md"):
+        for source in (*images._BUILD_INPUTS, f"containers/{target}.txt", "README.md"):
             _copy(source, tmp_path)
         for source in images.image(target).files:
             for path in images.source_files(source):

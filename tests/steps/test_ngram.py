@@ -63,6 +63,7 @@ def test_reviews_are_classified_as_well_as_they_should_be(tmp_path: Path) -> Non
     job = training_job(
         tmp_path,
         read_table(IMDB / "train.csv.xz", "review", "sentiment"),
+        review_precision="0.95",
     )
     train(job, UNTRACKED)
     model = Classifier.load(job.model)

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from steps import artifact
 from steps.classifier import Classifier
+from steps.container import Container
 from steps.descent import Epoch
 from steps.errors import InputError
 from steps.table import Table
+from steps.tracking import TrackingSettings
 from steps.train import data_fingerprint, split_rows, train
 from tests.steps.small_models import UNTRACKED, claims, trained, training_job
 
@@ -75,23 +77,64 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert same_files(whole, job.model)
 
 
-@pytest.mark.parametrize("change", ["data", "hyperparameters", "damage"])
-def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path, change: str) -> None:
-    table = claims(300)
-    given = {"epochs": "2"}
-    job = training_job(tmp_path / "job", table, **given)
+def leave_a_checkpoint(job: Container, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Interrupts a training in its second epoch."""
+    import steps.train
+
+    def interrupted(epoch: Epoch, _run: object) -> None:
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
     job.checkpoints.mkdir()
-    train(job, UNTRACKED)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(steps.train, "_report", interrupted)
+        train(job, UNTRACKED)
     (stored,) = job.checkpoints.iterdir()
+    assert stored.stat().st_size
+    return stored
+
+
+@pytest.mark.parametrize("change", ["data", "hyperparameters", "code", "damage"])
+def test_a_checkpoint_of_another_training_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    table = claims(300)
+    given = {"epochs": "3", "patience": "3"}
+    job = training_job(tmp_path / "job", table, **given)
+    stored = leave_a_checkpoint(job, monkeypatch)
+    tracking = UNTRACKED
     if change == "data":
         table = claims(300, seed=5)
     elif change == "hyperparameters":
-        given = {"epochs": "3"}
+        given["seed"] = "3"
+    elif change == "code":
+        tracking = TrackingSettings(code_version="another")
     else:
         stored.write_bytes(stored.read_bytes()[:1000])
     again = training_job(tmp_path / "job", table, **given)
-    train(again, UNTRACKED)
-    assert same_files(again.model, trained(tmp_path / "fresh", table, **given))
+    train(again, tracking)
+    params = sorted(path.name for path in again.model.glob("*.params"))
+    fresh = trained(tmp_path / "fresh", table, **given)
+    assert params
+    for name in params:
+        assert (again.model / name).read_bytes() == (fresh / name).read_bytes()
+    seen = {path.name: path.stat().st_size for path in job.checkpoints.iterdir()}
+    assert len(seen) == (1 if change == "damage" else 2), "a file for each training"
+
+
+def test_a_training_that_has_ended_leaves_an_empty_checkpoint(tmp_path: Path) -> None:
+    job = training_job(tmp_path / "job", claims(300), epochs="2")
+    job.checkpoints.mkdir()
+    train(job, UNTRACKED)
+    assert [path.stat().st_size for path in job.checkpoints.iterdir()] == [0]
+
+
+def test_two_instances_are_refused(tmp_path: Path) -> None:
+    job = training_job(tmp_path / "job", claims(300))
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
+    (job.root / "input" / "config" / "resourceconfig.json").write_text(json.dumps(hosts))
+    with pytest.raises(InputError, match="TrainingInstanceCount=1"):
+        train(job, UNTRACKED)
 
 
 def test_the_artifact_tells_where_it_comes_from(tmp_path: Path) -> None:
