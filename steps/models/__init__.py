@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-KINDS = ("fasttext", "ngram")
+KINDS = ("fasttext", "ngram", "textcnn")
 
 
 def module(kind: str) -> ModuleType:

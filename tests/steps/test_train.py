@@ -157,6 +157,15 @@ def test_labels_that_are_numbers_keep_their_text_and_order(tmp_path: Path) -> No
     assert Classifier.load(trained(tmp_path, table)).labels == ["-1", "9", "10"]
 
 
+@every_kind
+def test_a_hundred_labels_have_a_probability_each(tmp_path: Path, kind: str) -> None:
+    labels = [f"part {number}" for number in range(100)]
+    table = Table([f"{label} broke again" for label in labels] * 3, labels * 3)
+    made = Classifier.load(trained(tmp_path, table, **SMALL[kind] | {"epochs": "2"}))
+    assert np.allclose(made.probabilities(["part 7 broke"]).sum(axis=1), 1, atol=1e-5)
+    assert sorted(made.labels) == sorted(labels)
+
+
 def test_one_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 1 label"):
         trained(tmp_path, Table(["a", "b"], ["leak", "leak"]))
