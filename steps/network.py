@@ -61,9 +61,15 @@ class SparseRows:
         return len(self.sets)
 
     def input(self, numbers: I64) -> Any:
-        rows, where = self.sets.take(numbers)
+        first, last = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
+        if np.array_equal(numbers, np.arange(first, last)):  # neighbours need no gathering
+            rows = self.sets.rows(first, last)
+            values = self._values[self.sets.starts[first] : self.sets.starts[last]]
+        else:
+            rows, where = self.sets.take(numbers)
+            values = self._values[where]
         return mx.nd.sparse.csr_matrix(
-            (self._values[where], rows.buckets, rows.starts),
+            (values, rows.buckets, rows.starts),
             shape=(len(rows), self._width),
             ctx=self._context,
         )
