@@ -109,7 +109,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     label_column = ParameterString("LabelColumn", default_value=settings.label_column)
     model_kind = ParameterString("ModelKind", default_value="ngram")
     epochs = ParameterInteger("Epochs", default_value=20)
-    learning_rate = ParameterFloat("LearningRate", default_value=0.003)
+    learning_rate = ParameterFloat("LearningRate", default_value=0.0)  # the kind's own
     batch_size = ParameterInteger("BatchSize", default_value=0)
     seed = ParameterInteger("Seed", default_value=0)
     training_instance_type = ParameterString(

@@ -1,7 +1,8 @@
 """The model artifact: a flat folder of data, no code and no pickle, that proves its own integrity.
 
 `model.json` tells what the model is, `model-symbol.json` and `model-0000.params` are Gluon's
-exported network, and `manifest.json` holds the sha256 sum of each of them.
+exported network, `vocabulary.json` the words that some kinds know by number, and `manifest.json`
+holds the sha256 sum of each of them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from steps.errors import InputError
 FORMAT_VERSION = 1
 INFO, MANIFEST = "model.json", "manifest.json"
 SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"
+VOCABULARY = "vocabulary.json"  # of the kinds that have one
 ARCHIVE = "model.tar.gz"
 
 _FILES = frozenset({INFO, SYMBOL, PARAMS})
+_ALL_FILES = _FILES | {VOCABULARY}
 _UNPACKED_LIMIT = 4 << 30  # bytes
 _MEMBER_LIMIT = 64
 _PADDING = 1 << 20  # bytes after the last member, more than tar writes
@@ -55,19 +58,22 @@ class Artifact:
 
 
 def write(folder: Path, info: dict[str, Any], export: Callable[[Path], None]) -> None:
-    """Writes an artifact: `export` puts the network's two files into the folder it is given.
+    """Writes an artifact: `export` puts the network's two files into the folder it is given, and
+    the vocabulary of a kind that has one.
 
     An interruption leaves no artifact: what was written is removed again.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / VOCABULARY).unlink(missing_ok=True)  # another model's, which this may not have
     try:
         export(folder)
         described = {"format_version": FORMAT_VERSION, **info}
         (folder / INFO).write_text(_json(described), "utf-8")
-        sums = {name: _sha256(folder / name) for name in sorted(_FILES)}
+        made = _FILES | ({VOCABULARY} if (folder / VOCABULARY).exists() else set())
+        sums = {name: _sha256(folder / name) for name in sorted(made)}
         (folder / MANIFEST).write_text(_json({"sha256": sums}), "utf-8")
     except BaseException:
-        for name in (MANIFEST, *_FILES):
+        for name in (MANIFEST, *_ALL_FILES):
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         raise
@@ -87,7 +93,7 @@ def read(folder: Path) -> Artifact:
         raise InputError(f"{MANIFEST} of the model does not list {name}: train again")
     for name in sorted(sums.keys() - present):
         raise InputError(f"the model lacks {name[:100]!r}, which its {MANIFEST} lists: train again")
-    for name in sorted(present - (sums.keys() & _FILES)):
+    for name in sorted(present - (sums.keys() & _ALL_FILES)):
         raise InputError(f"the model holds {name[:100]!r}, which does not belong there")
     for name, expected in sorted(sums.items()):
         if _sha256(folder / name) != expected:

@@ -15,11 +15,10 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from steps import artifact
+from steps import artifact, inputs
 from steps.decision import F32, Calibration
 from steps.errors import InputError
-from steps.features import FeatureSettings, features
-from steps.network import csr, device
+from steps.network import device, scores
 
 _BLOCK_ROWS = 1024
 _BLOCK_CHARACTERS = 4 << 20  # what bounds memory when texts are long
@@ -42,9 +41,9 @@ class Classifier:
         self.labels = list(stored.labels)
         self.threshold = stored.decision.review_threshold
         self._calibration = Calibration(stored.decision.temperature, stored.decision.noise)
-        self._context = device()
-        self._settings = _feature_settings(stored)
-        self._network = _network(stored, 1 << self._settings.bits, self._context)
+        self._inputs = inputs.read(stored.kind, stored.info.get("features"), stored.folder)
+        self._network = _network(stored)
+        self._columns = _columns(stored, self._network, self._inputs)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -81,10 +80,9 @@ class Classifier:
                 yield Prediction(self.labels[number], confidence, confidence < self.threshold)
 
     def _block(self, texts: list[str]) -> F32:
-        rows = features(texts, self._settings)
-        ones = np.ones(len(rows.buckets), np.float32)
-        inputs = csr(rows, ones, 1 << self._settings.bits, self._context)
-        return self._calibration.probabilities(self._network(inputs).asnumpy())
+        rows = self._inputs.rows(texts)
+        made = scores(self._network, rows, np.arange(len(rows)), self._columns)
+        return self._calibration.probabilities(made)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -100,38 +98,37 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _feature_settings(stored: artifact.Artifact) -> FeatureSettings:
-    if stored.kind != "ngram":
-        raise InputError(
-            f"the model is of kind {stored.kind!r}, which this version does not know: "
-            "use the version that trained it"
-        )
-    try:
-        return FeatureSettings(**stored.info["features"])
-    except (KeyError, TypeError):
-        raise InputError(f"{artifact.INFO} of the model is malformed: train again") from None
-
-
-def _network(stored: artifact.Artifact, buckets: int, context: Any) -> mx.gluon.SymbolBlock:
-    """The exported network, its weights checked against what `model.json` says."""
+def _network(stored: artifact.Artifact) -> mx.gluon.SymbolBlock:
+    """The exported network."""
     try:
         with warnings.catch_warnings():
             # Its input has no type before there is one: nothing to warn of.
             warnings.filterwarnings("ignore", message="Cannot decide type")
-            network = mx.gluon.SymbolBlock.imports(
+            return mx.gluon.SymbolBlock.imports(
                 str(stored.folder / artifact.SYMBOL),
                 ["data"],
                 str(stored.folder / artifact.PARAMS),
-                ctx=context,
+                ctx=device(),
             )
-        shapes = {item.data().shape for item in network.collect_params().values()}
     except Exception as error:  # MXNet raises of every kind here
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"the model's network cannot be loaded: {reason}") from error
-    columns = 1 if len(stored.labels) == 2 else len(stored.labels)
-    if shapes != {(buckets, columns), (columns,)}:
-        raise InputError(
-            f"the model's network does not fit its {artifact.INFO}: expected weights for "
-            f"{buckets} buckets and {len(stored.labels)} labels; train again"
-        )
-    return network
+
+
+def _columns(stored: artifact.Artifact, network: Any, read: inputs.Inputs) -> int:
+    """How many scores the network makes of a text, once it fits what `model.json` says."""
+    misfit = InputError(
+        f"the model's network does not fit its {artifact.INFO}: expected weights for "
+        f"{read.width} features and {len(stored.labels)} labels; train again"
+    )
+    try:
+        shapes = [item.data().shape for item in network.collect_params().values()]
+        made: F32 = network(read.rows([""]).input(np.arange(1))).asnumpy()
+    except Exception as error:  # MXNet raises of every kind here
+        raise misfit from error
+    fitting = {len(stored.labels)} | ({1} if len(stored.labels) == 2 else set())
+    if read.width not in {shape[0] for shape in shapes if shape}:
+        raise misfit
+    if made.ndim != 2 or len(made) != 1 or made.shape[1] not in fitting:
+        raise misfit
+    return int(made.shape[1])

@@ -19,11 +19,11 @@ from mxnet import autograd, gluon
 
 from steps.checkpoints import Arrays, Checkpoints
 from steps.hyperparameters import Hyperparameters
+from steps.inputs import Inputs
+from steps.network import Rows, device, scores
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-
-_VALIDATION_ROWS = 1024  # rows of a batch where nothing is learnt
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,39 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Task:
-    """A network and how it sees the rows of a data set."""
+    """A network and the rows of a data set that it learns from."""
 
     network: gluon.HybridBlock
-    inputs: Callable[[I64], Any]  # row numbers -> the network's input on `context`
-    targets: F32  # (rows, columns): what `loss` compares with the network's output
+    inputs: Inputs  # how texts become what the network sees
+    rows: Rows  # the data set's texts
+    numbers: I64  # (rows,): each row's label
+    targets: F32  # (rows, …): what `loss` compares with the network's output
     loss: gluon.loss.Loss
-    correct: Callable[[F32, I64], int]  # (scores, row numbers) -> how many of them are right
-    context: Any
+    columns: int  # of the network's output: one for each label, or one for the second of two
+    after_step: Callable[[], None] = lambda: None  # what keeps the parameters within bounds
+    finish: Callable[[], None] = lambda: None  # what the network needs at last, to see raw inputs
+
+    def validation_scores(self, split: Split) -> F32:
+        """What the network says of the validation rows: (rows, columns)."""
+        return scores(self.network, self.rows, split.validation, self.columns)
 
 
-def automatic_batch_size(rows: int) -> int:
-    """A power of two that makes at least 40 steps of an epoch, between 16 and 256 rows."""
-    return 1 << min(8, max(4, int(math.log2(max(1, rows / 40)))))
+def initialize(network: gluon.HybridBlock, seed: int) -> None:
+    """Gives the network its first parameters, the same for the same seed."""
+    mx.random.seed(_generator_seed(seed, 0))
+    network.initialize(ctx=device())
+    network.hybridize()
+
+
+def assign(parameter: gluon.Parameter, value: Any) -> None:
+    """Writes a value into a parameter. Its own `set_data` fails once a network has predicted: then
+    convolutions and dense layers hold their weights in a layout of oneDNN's."""
+    mx.nd.identity(value, out=parameter.data())
+
+
+def automatic_batch_size(rows: int, largest: int) -> int:
+    """A power of two that makes at least 40 steps of an epoch, between 16 and `largest` rows."""
+    return min(largest, 1 << max(4, int(math.log2(max(1, rows / 40)))))
 
 
 def descend(
@@ -73,9 +93,9 @@ def descend(
     with the lowest validation loss, or the last without validation rows."""
     state = checkpoints.load() if checkpoints else None
     progress = _Progress(task, state)
-    size = settings.batch_size or automatic_batch_size(len(split.training))
+    size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
     optimizer = mx.optimizer.Adam(
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.as_dict()["learning_rate"],
         lazy_update=True,
         begin_num_update=progress.epoch * math.ceil(len(split.training) / size),
     )
@@ -91,41 +111,48 @@ def descend(
     _set_parameters(task.network, progress.best)
 
 
-def scores(task: Task, rows: I64) -> F32:
-    """What the network says of the rows: (rows, columns)."""
-    parts = [
-        task.network(task.inputs(rows[first : first + _VALIDATION_ROWS])).asnumpy()
-        for first in range(0, len(rows), _VALIDATION_ROWS)
-    ]
-    return np.concatenate([np.zeros((0, task.targets.shape[1]), np.float32), *parts])
-
-
 def _epoch(
     task: Task, split: Split, seed: int, number: int, size: int, trainer: gluon.Trainer
 ) -> Epoch:
     """One pass over the training rows, and a look at the validation rows."""
     began = time.perf_counter()
-    order = np.random.default_rng((seed, number)).permutation(split.training)
-    total = mx.nd.zeros(1, ctx=task.context)
-    for first in range(0, len(order), size):
-        rows = order[first : first + size]
-        inputs = task.inputs(rows)
-        targets = mx.nd.array(task.targets[rows], ctx=task.context)
+    random = np.random.default_rng((seed, number))
+    mx.random.seed(_generator_seed(seed, number))  # of dropout
+    order = random.permutation(split.training)
+    total = mx.nd.zeros(1, ctx=device())
+    for rows in task.rows.batches(order, size, random):
+        inputs = task.rows.input(rows)
+        targets = mx.nd.array(task.targets[rows], ctx=device())
         with autograd.record():
             loss = task.loss(task.network(inputs), targets)
         loss.backward()
         trainer.step(len(rows))
+        task.after_step()
         total += loss.sum()
     train_loss = float(total.asscalar()) / len(order)
     seconds = time.perf_counter() - began
     validation = split.validation
     val_loss = val_accuracy = math.nan
     if len(validation):
-        made = scores(task, validation)
+        made = task.validation_scores(split)
         losses = task.loss(mx.nd.array(made), mx.nd.array(task.targets[validation]))
         val_loss = float(losses.mean().asscalar())
-        val_accuracy = task.correct(made, validation) / len(validation)
+        val_accuracy = float(np.mean(_chosen(made) == task.numbers[validation]))
     return Epoch(number, train_loss, val_loss, val_accuracy, len(order) / seconds)
+
+
+def _chosen(made: F32) -> I64:
+    """The number of the label that the scores choose."""
+    if made.shape[1] == 1:
+        positive: I64 = (made[:, 0] > 0).astype(np.int64)
+        return positive
+    largest: I64 = made.argmax(axis=1)
+    return largest
+
+
+def _generator_seed(seed: int, epoch: int) -> int:
+    """A seed for MXNet's generators, which take a single number."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)
 
 
 class _Progress:
@@ -169,7 +196,7 @@ def _parameters(network: gluon.HybridBlock) -> Arrays:
 def _set_parameters(network: gluon.HybridBlock, arrays: Arrays) -> None:
     parameters = network.collect_params()
     for name, array in arrays.items():
-        parameters[name].set_data(mx.nd.array(array, dtype=array.dtype))
+        assign(parameters[name], mx.nd.array(array, dtype=array.dtype, ctx=device()))
 
 
 def _moments(trainer: gluon.Trainer) -> Arrays:

@@ -1,7 +1,6 @@
-"""What can be set for a training, by kind of model, and its reading from SageMaker's texts.
+"""What can be set for a training, and its reading from SageMaker's texts.
 
-A new kind is a dataclass here with the hyperparameters of its own, an entry in `KINDS`, a place in
-the union `KindHyperparameters`, and a file in `steps/models/`.
+What only one kind of model has is set in the file of that kind: see `steps.models`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from steps import models
 from steps.errors import InputError
 
 
-def _within(default: float, low: float, high: float) -> Any:
+def within(default: float, low: float, high: float) -> Any:
     """A field with a default and the range of what it may be, both ends included."""
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -26,39 +26,32 @@ def _within(default: float, low: float, high: float) -> Any:
 class Hyperparameters:
     """What every kind of model has."""
 
+    OWN_LEARNING_RATE: ClassVar[float]  # what the kind does well with on most data
+    LARGEST_BATCH: ClassVar[int] = 256  # rows, unless the user sets them
+
     kind: str = "ngram"
     text_column: str = "text"
     label_column: str = "label"
-    epochs: int = _within(20, 1, 1000)  # at most: training ends earlier when validation says so
-    patience: int = _within(1, 1, 1000)  # epochs without a better validation loss before the end
-    learning_rate: float = _within(0.003, 1e-6, 10.0)
-    batch_size: int = _within(0, 0, 65536)  # 0: by the number of rows
-    seed: int = _within(0, 0, 2**31 - 1)
-    validation_share: float = _within(0.1, 0.0, 0.5)
-    review_precision: float = _within(0.93, 0.0, 1.0)
+    epochs: int = within(20, 1, 1000)  # at most: training ends earlier when validation says so
+    patience: int = within(1, 1, 1000)  # epochs without a better validation loss before the end
+    learning_rate: float = within(0.0, 0.0, 10.0)  # 0: the kind's own
+    batch_size: int = within(0, 0, 65536)  # 0: by the number of rows
+    seed: int = within(0, 0, 2**31 - 1)
+    validation_share: float = within(0.1, 0.0, 0.5)
+    review_precision: float = within(0.93, 0.0, 1.0)
     """What is predicted with less confidence than yields this precision is for a person to see."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of them, by name."""
-        return dataclasses.asdict(self)
+        """All of them, by name, with the learning rate that is used."""
+        used = self.learning_rate or self.OWN_LEARNING_RATE
+        return dataclasses.asdict(self) | {"learning_rate": used}
 
-
-@dataclass(frozen=True)
-class NgramHyperparameters(Hyperparameters):
-    """A linear model over hashed n-grams of words."""
-
-    bits: int = _within(0, 0, 24)  # 2 ** bits buckets; 0: by the number of distinct features
-    smoothing: float = _within(1.0, 1e-3, 1e3)  # added to each count of the naive-Bayes ratios
-
-
-KindHyperparameters = NgramHyperparameters  # the union of all kinds
-KINDS: dict[str, type[KindHyperparameters]] = {"ngram": NgramHyperparameters}
 
 # What the SageMaker SDK and tuning jobs put beside a user's own.
 _NOT_OURS = ("sagemaker_", "_tuning_")
 
 
-def parse(texts: Mapping[str, str]) -> KindHyperparameters:
+def parse(texts: Mapping[str, str]) -> Hyperparameters:
     """The hyperparameters that SageMaker passes as texts, those left out at their defaults.
 
     Raises InputError for a kind or name that does not exist (with the nearest that does), a value
@@ -68,11 +61,12 @@ def parse(texts: Mapping[str, str]) -> KindHyperparameters:
         name: _unquoted(text) for name, text in texts.items() if not name.startswith(_NOT_OURS)
     }
     kind = given.get("kind", "ngram")
-    if kind not in KINDS:
+    if kind not in models.KINDS:
         raise InputError(
-            f"hyperparameter kind is {kind!r}, expected one of: {', '.join(sorted(KINDS))}"
+            f"hyperparameter kind is {kind!r}, expected one of: {', '.join(models.KINDS)}"
         )
-    fields = {item.name: item for item in dataclasses.fields(KINDS[kind])}
+    made: type[Hyperparameters] = models.module(kind).HYPERPARAMETERS
+    fields = {item.name: item for item in dataclasses.fields(made)}
     values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in fields:
@@ -80,7 +74,7 @@ def parse(texts: Mapping[str, str]) -> KindHyperparameters:
                 f"hyperparameter {name!r} does not exist for kind {kind!r}{_nearest(name, fields)}"
             )
         values[name] = _value(fields[name], text)
-    return KINDS[kind](**values)
+    return made(**values)
 
 
 def _unquoted(text: str) -> str:

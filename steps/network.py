@@ -1,19 +1,31 @@
-"""What training and prediction share of MXNet: where it runs, and the input it gets."""
+"""What training and prediction share of MXNet: where it runs, and how a network sees texts."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from steps.features import Features
+from steps.vocabulary import PADDING
 
 # MXNet would say for each new shape that a sparse array was handled as a dense one.
 os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
 
 import mxnet as mx
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+MARGIN = 4  # columns of padding after the longest row: one less than the widest window of a network
+
+_SCORED_ROWS = 1024
+_SCORED_CELLS = 1 << 15  # of a dense input: what bounds the memory of a convolution
+_STEP = 16  # lengths of dense inputs are multiples: MXNet prepares itself for each new shape
+_POOL = 50  # batches that are sorted by length together
 
 
 def device() -> Any:
@@ -21,8 +33,109 @@ def device() -> Any:
     return mx.gpu(0) if mx.context.num_gpus() else mx.cpu()
 
 
-def csr(rows: Features, values: npt.NDArray[np.float32], buckets: int, context: Any) -> Any:
-    """The rows with the values of their features as a CSR matrix of shape (rows, buckets)."""
-    return mx.nd.sparse.csr_matrix(
-        (values, rows.buckets, rows.starts), shape=(len(rows), buckets), ctx=context
-    )
+class Rows(Protocol):
+    """Texts as arrays."""
+
+    def __len__(self) -> int: ...
+
+    def input(self, numbers: I64) -> Any:
+        """The network's input for the rows with these numbers, in this order."""
+
+    def groups(self, numbers: I64) -> list[I64]:
+        """The rows in groups that go through the network together when nothing is learnt."""
+
+    def batches(self, numbers: I64, size: int, random: np.random.Generator) -> list[I64]:
+        """The rows, which come in a random order, in batches to learn from: all but one of `size`,
+        so many as the rows need."""
+
+
+class SparseRows:
+    """Weighted sets of features: each input is a CSR matrix of shape (rows, width)."""
+
+    def __init__(self, sets: Features, values: F32, width: int) -> None:
+        self.sets = sets
+        self._values, self._width = values, width
+        self._context = device()
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def input(self, numbers: I64) -> Any:
+        first, last = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
+        if np.array_equal(numbers, np.arange(first, last)):  # neighbours need no gathering
+            rows = self.sets.rows(first, last)
+            values = self._values[self.sets.starts[first] : self.sets.starts[last]]
+        else:
+            rows, where = self.sets.take(numbers)
+            values = self._values[where]
+        return mx.nd.sparse.csr_matrix(
+            (values, rows.buckets, rows.starts),
+            shape=(len(rows), self._width),
+            ctx=self._context,
+        )
+
+    def groups(self, numbers: I64) -> list[I64]:
+        return _cut(numbers, _SCORED_ROWS)
+
+    def batches(self, numbers: I64, size: int, random: np.random.Generator) -> list[I64]:  # noqa: ARG002
+        return _cut(numbers, size)
+
+
+class PaddedRows:
+    """Sequences of numbers: each input has shape (rows, length), `PADDING` after a row's own, at
+    least `MARGIN` times."""
+
+    def __init__(self, numbers: I32, starts: I64) -> None:
+        self._numbers = numbers
+        self._starts = starts  # (rows + 1,): row i owns numbers[starts[i]:starts[i + 1]]
+        self._lengths = np.diff(starts)
+        self._context = device()
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def input(self, numbers: I64) -> Any:
+        lengths = self._lengths[numbers]
+        padded = np.full((len(numbers), _padded(int(lengths.max(initial=0)))), PADDING, np.float32)
+        inside = np.arange(padded.shape[1]) < lengths[:, None]
+        where = self._starts[numbers][:, None] + np.arange(padded.shape[1])
+        padded[inside] = self._numbers[where[inside]]
+        return mx.nd.array(padded, ctx=self._context)
+
+    def groups(self, numbers: I64) -> list[I64]:
+        made, first = [], 0
+        ordered = self._by_length(numbers)
+        while first < len(ordered):
+            # Of the rows that would fit if all were as short as the first, those that do fit.
+            length = _padded(int(self._lengths[ordered[first]]))
+            some = ordered[first : first + min(_SCORED_ROWS, max(1, _SCORED_CELLS // length))]
+            fits = max(1, _SCORED_CELLS // _padded(int(self._lengths[some[-1]])))
+            made.append(some[:fits])
+            first += len(made[-1])
+        return made
+
+    def batches(self, numbers: I64, size: int, random: np.random.Generator) -> list[I64]:
+        made: list[I64] = []
+        for pool in _cut(numbers, size * _POOL):
+            made += _cut(self._by_length(pool), size)
+        return [made[place] for place in random.permutation(len(made))]
+
+    def _by_length(self, numbers: I64) -> I64:
+        ordered: I64 = numbers[np.argsort(self._lengths[numbers], kind="stable")]
+        return ordered
+
+
+def scores(network: Any, rows: Rows, numbers: I64, columns: int) -> F32:
+    """What the network says of the rows with these ascending numbers: (rows, columns)."""
+    made = np.zeros((len(numbers), columns), np.float32)
+    for group in rows.groups(numbers):
+        made[np.searchsorted(numbers, group)] = network(rows.input(group)).asnumpy()
+    return made
+
+
+def _cut(numbers: I64, size: int) -> list[I64]:
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
+
+
+def _padded(length: int) -> int:
+    return -(-(length + MARGIN) // _STEP) * _STEP

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 import platform
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from steps import artifact, decision, metrics
+from steps import artifact, decision, metrics, models
 from steps.checkpoints import Checkpoints
 from steps.container import Container, run_step
 from steps.errors import InputError
-from steps.hyperparameters import Hyperparameters, KindHyperparameters, parse
+from steps.hyperparameters import Hyperparameters, parse
 from steps.table import Table, read_table, sort_labels
 from steps.tracking import Run, TrackingSettings, tracking
 
 if TYPE_CHECKING:
-    from steps.descent import Epoch
+    from steps.descent import Epoch, Task
 
 I64 = npt.NDArray[np.int64]
 
@@ -52,7 +52,7 @@ def train(container: Container, tracking_settings: TrackingSettings) -> None:
 
 
 def _learn(
-    container: Container, table: Table, settings: KindHyperparameters, run: Run, code_version: str
+    container: Container, table: Table, settings: Hyperparameters, run: Run, code_version: str
 ) -> None:
     labels = trainable_labels(table)
     numbers = {label: number for number, label in enumerate(labels)}
@@ -60,24 +60,20 @@ def _learn(
     training, validation = split_rows(targets, settings.validation_share, settings.seed)
     fingerprint = data_fingerprint(table)
 
-    # Imported when the data is good: MXNet takes seconds.
     import mxnet as mx
 
-    from steps.descent import Split
-    from steps.models import ngram
+    from steps.descent import Split, descend
 
-    checkpoints = _checkpoints(container, fingerprint, settings, code_version)
-    model = ngram.fit(
-        table.texts,
-        targets,
-        len(labels),
-        Split(training, validation),
-        settings,
-        lambda epoch: _report(epoch, run),
-        checkpoints,
+    split = Split(training, validation)
+    task: Task = models.module(settings.kind).prepare(
+        table.texts, targets, len(labels), split, settings
     )
-    calibration = decision.calibrate(model.validation_scores, targets[validation])
-    made = calibration.probabilities(model.validation_scores)
+    checkpoints = _checkpoints(container, fingerprint, settings, code_version)
+    descend(task, split, settings, lambda epoch: _report(epoch, run), checkpoints)
+    scores = task.validation_scores(split)
+    task.finish()
+    calibration = decision.calibrate(scores, targets[validation])
+    made = calibration.probabilities(scores)
     threshold = decision.review_threshold(made, targets[validation], settings.review_precision)
     figures = _figures(made, targets[validation], threshold)
     print(" ".join(f"{name}={value:.4f}" for name, value in figures.items()), flush=True)
@@ -94,7 +90,7 @@ def _learn(
                 "review_threshold": threshold,
                 "review_precision": settings.review_precision,
             },
-            "features": dataclasses.asdict(model.features),
+            "features": task.inputs.described(),
             "training_data": {
                 "sha256": fingerprint,
                 "rows": len(table),
@@ -109,7 +105,7 @@ def _learn(
                 "numpy": np.__version__,
             },
         },
-        model.export,
+        lambda folder: _export(task, folder),
     )
     if checkpoints:
         checkpoints.finish()
@@ -164,6 +160,13 @@ def _checkpoints(
         return None
     described = json.dumps([fingerprint, settings.as_dict(), code_version], sort_keys=True)
     return Checkpoints(container.checkpoints, hashlib.sha256(described.encode()).hexdigest())
+
+
+def _export(task: Task, folder: Path) -> None:
+    """Writes Gluon's `model-symbol.json` and `model-0000.params`, and the vocabulary if any."""
+    task.network.export(str(folder / "model"), epoch=0)
+    if task.inputs.vocabulary:
+        (folder / artifact.VOCABULARY).write_text(task.inputs.vocabulary.text, "utf-8")
 
 
 def _report(epoch: Epoch, run: Run) -> None:

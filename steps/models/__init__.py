@@ -1,1 +1,22 @@
-"""The kinds of model, one file each."""
+"""The kinds of model, one file each.
+
+A kind is a module here with
+
+- `HYPERPARAMETERS`: a subclass of `steps.hyperparameters.Hyperparameters` with its own,
+- `prepare(texts, targets, labels, split, settings)`: the `steps.descent.Task` of training it,
+
+its name in `KINDS`, and in `steps.inputs` how prediction sees texts: prediction runs the exported
+network and imports no kind.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+KINDS = ("fasttext", "ngram", "textcnn")
+
+
+def module(kind: str) -> ModuleType:
+    """The module of a kind. Importing it takes MXNet's seconds."""
+    return import_module(f"steps.models.{kind}")

@@ -9,22 +9,35 @@ end the scale is folded into the weights, so that prediction needs nothing but t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import mxnet as mx
 import numpy as np
 
-from steps.checkpoints import Checkpoints
-from steps.descent import F32, I64, Epoch, Split, Task, descend, scores
+from steps.descent import F32, I64, Split, Task, assign, initialize
 from steps.errors import InputError
 from steps.features import MAX_BITS, MIN_BITS, Features, FeatureSettings, features
-from steps.hyperparameters import NgramHyperparameters
-from steps.network import csr, device
+from steps.hyperparameters import Hyperparameters, within
+from steps.inputs import NgramSets
+from steps.network import SparseRows
 
 _AUTOMATIC_BITS = 22  # at most; more gained nothing on 25,000 long reviews
 _MAX_WEIGHTS = 1 << 25  # 128 MB, four times that while training with Adam
+
+
+@dataclass(frozen=True)
+class NgramHyperparameters(Hyperparameters):
+    """What only this kind has."""
+
+    OWN_LEARNING_RATE: ClassVar[float] = 0.003
+
+    bits: int = within(0, 0, 24)  # 2 ** bits buckets; 0: by the number of distinct features
+    smoothing: float = within(1.0, 1e-3, 1e3)  # added to each count of the naive-Bayes ratios
+
+
+HYPERPARAMETERS = NgramHyperparameters
 
 
 class Ngram(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no types
@@ -44,58 +57,37 @@ class Ngram(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no types
         return F.broadcast_add(F.sparse.dot(x, weight), bias)
 
 
-class NgramModel:
-    """A trained model of this kind."""
-
-    def __init__(self, network: Ngram, settings: FeatureSettings, scores: F32) -> None:
-        self.features = settings
-        self.validation_scores = scores  # (validation rows, columns)
-        self._network = network
-
-    def export(self, folder: Path) -> None:
-        """Writes Gluon's `model-symbol.json` and `model-0000.params`."""
-        self._network.export(str(folder / "model"), epoch=0)
-
-
-def fit(
+def prepare(
     texts: Sequence[str],
     targets: I64,
     labels: int,
     split: Split,
     settings: NgramHyperparameters,
-    report: Callable[[Epoch], None],
-    checkpoints: Checkpoints | None = None,
-) -> NgramModel:
-    """Trains on the rows of `split.training`; `targets` holds each row's label by its number."""
+) -> Task:
+    """How to learn the rows of `split.training`; `targets` holds each row's label by its number."""
     columns = 1 if labels == 2 else labels
     rows, feature_settings = _features(texts, split, columns, settings)
     buckets = 1 << feature_settings.bits
     scale = log_count_ratios(
         rows.take(split.training)[0], targets[split.training], labels, buckets, settings.smoothing
     )
-    values = scale[rows.buckets]
-    context = device()
     network = Ngram(buckets, columns)
-    network.initialize(ctx=context)
-    network.hybridize()
+    initialize(network, settings.seed)
 
-    def inputs(numbers: I64) -> Any:
-        batch, where = rows.take(numbers)
-        return csr(batch, values[where], buckets, context)
+    def fold() -> None:
+        weight = network.weight.data()
+        assign(network.weight, weight * mx.nd.array(scale[:, None], ctx=weight.context))
 
-    task = Task(
+    return Task(
         network=network,
-        inputs=inputs,
+        inputs=NgramSets(feature_settings),
+        rows=SparseRows(rows, scale[rows.buckets], buckets),
+        numbers=targets,
         targets=_signs(targets, labels),
         loss=mx.gluon.loss.SquaredHingeLoss(),
-        correct=lambda made, numbers: int((_chosen(made) == targets[numbers]).sum()),
-        context=context,
+        columns=columns,
+        finish=fold,
     )
-    descend(task, split, settings, report, checkpoints)
-    validation_scores = scores(task, split.validation)
-    weight = network.weight.data()
-    network.weight.set_data(weight * mx.nd.array(scale[:, None], ctx=context))
-    return NgramModel(network, feature_settings, validation_scores)
 
 
 def log_count_ratios(
@@ -158,12 +150,3 @@ def _signs(targets: I64, labels: int) -> F32:
     signs = np.full((len(targets), labels), -1, np.float32)
     signs[np.arange(len(targets)), targets] = 1
     return signs
-
-
-def _chosen(made: F32) -> I64:
-    """The number of the label that the scores choose."""
-    if made.shape[1] == 1:
-        positive: I64 = (made[:, 0] > 0).astype(np.int64)
-        return positive
-    largest: I64 = made.argmax(axis=1)
-    return largest

@@ -22,6 +22,18 @@ WORDS = {
 }
 COMMON = "the a machine customer says after two weeks since again unit was replaced"
 UNTRACKED = TrackingSettings()
+SMALL: dict[str, dict[str, str]] = {
+    "ngram": {},
+    "fasttext": {"kind": "fasttext", "learning_rate": "0.03"},
+    "textcnn": {
+        "kind": "textcnn",
+        "dimensions": "16",
+        "filters": "8",
+        "learning_rate": "0.02",
+        "epochs": "5",
+    },
+}
+"""For each kind what makes it learn these claims in a moment."""
 
 
 def claims(rows: int, seed: int = 0, labels: Sequence[str] = tuple(WORDS)) -> Table:

@@ -14,13 +14,18 @@ from hypothesis import strategies as st
 from steps import artifact
 from steps.classifier import Classifier
 from steps.errors import InputError
-from tests.steps.small_models import archived, claims, trained
+from tests.steps.small_models import SMALL, archived, claims, trained
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module", params=SMALL)
+def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("job"), claims(400), **SMALL[request.param])
+
+
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stored_ngram(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("job"), claims(400))
 
 
@@ -37,11 +42,25 @@ def resigned(model: Path, name: str, content: bytes) -> None:
     (model / artifact.MANIFEST).write_text(json.dumps(manifest))
 
 
+def copied(stored: Path, folder: Path) -> Path:
+    for path in stored.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
 @pytest.fixture
 def copy(stored: Path, tmp_path: Path) -> Path:
-    for path in stored.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
+    return copied(stored, tmp_path)
+
+
+@pytest.fixture
+def ngram_copy(stored_ngram: Path, tmp_path: Path) -> Path:
+    return copied(stored_ngram, tmp_path)
+
+
+def redescribed(model: Path, change: dict[str, object]) -> None:
+    info = json.loads((model / artifact.INFO).read_text("utf-8")) | change
+    resigned(model, artifact.INFO, json.dumps(info).encode())
 
 
 def test_a_stored_model_reaches_on_validation_what_training_said(stored: Path) -> None:
@@ -119,13 +138,15 @@ def test_predicting_does_not_import_what_trains(stored: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom steps.classifier import Classifier\n"
         f"list(Classifier.load(Path({str(stored)!r})).predict(['water']))\n"
-        "print(*(name for name in sys.modules if name.startswith('steps')))"
+        "print(*(name for name in sys.modules if name.startswith(('steps', 'gluonnlp'))))"
     )
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "steps.classifier" in loaded
-    assert not loaded & {"steps.train", "steps.descent", "steps.models.ngram", "steps.table"}
+    assert not loaded & {"steps.train", "steps.descent", "steps.hyperparameters", "steps.table"}
+    assert not any(name.startswith("steps.models.") for name in loaded)
+    assert "gluonnlp" not in loaded
 
 
 @pytest.mark.parametrize(
@@ -141,12 +162,22 @@ def test_predicting_does_not_import_what_trains(stored: Path) -> None:
     ],
 )
 def test_a_model_of_another_make_is_refused(
-    copy: Path, change: dict[str, object], message: str
+    ngram_copy: Path, change: dict[str, object], message: str
 ) -> None:
-    info = json.loads((copy / artifact.INFO).read_text("utf-8")) | change
-    resigned(copy, artifact.INFO, json.dumps(info).encode())
+    redescribed(ngram_copy, change)
     with pytest.raises(InputError, match=message):
+        Classifier.load(ngram_copy)
+
+
+def test_a_model_whose_labels_or_kind_are_anothers_is_refused(copy: Path) -> None:
+    kind = json.loads((copy / artifact.INFO).read_text("utf-8"))["kind"]
+    redescribed(copy, {"labels": ["leak", "noise"]})
+    with pytest.raises(InputError, match="does not fit"):
         Classifier.load(copy)
+    for other in SMALL.keys() - {kind}:
+        redescribed(copy, {"kind": other})
+        with pytest.raises(InputError, match=r"features are|malformed"):
+            Classifier.load(copy)
 
 
 @pytest.mark.parametrize("name", [artifact.SYMBOL, artifact.PARAMS])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from steps.errors import InputError
-from steps.hyperparameters import NgramHyperparameters, parse
+from steps.hyperparameters import parse
+from steps.models import KINDS, module
+from steps.models.ngram import NgramHyperparameters
 
 
 def test_nothing_given_means_the_defaults() -> None:
@@ -15,9 +19,20 @@ def test_texts_become_values_of_their_types() -> None:
     assert made == NgramHyperparameters(epochs=3, learning_rate=0.01, bits=18, text_column="claim")
 
 
-def test_the_form_of_sagemaker_and_ours_are_the_same_object() -> None:
-    ours = NgramHyperparameters(seed=7, validation_share=0.2, label_column="category")
-    assert parse({name: str(value) for name, value in ours.as_dict().items()}) == ours
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_form_of_sagemaker_and_ours_are_the_same_object(kind: str) -> None:
+    ours = module(kind).HYPERPARAMETERS(
+        kind=kind, seed=7, validation_share=0.2, label_column="category"
+    )
+    assert parse({name: str(value) for name, value in dataclasses.asdict(ours).items()}) == ours
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_learning_rate_of_zero_is_the_kinds_own(kind: str) -> None:
+    own = module(kind).HYPERPARAMETERS.OWN_LEARNING_RATE
+    assert 0 < own < 1
+    assert parse({"kind": kind, "learning_rate": "0.0"}).as_dict()["learning_rate"] == own
+    assert parse({"kind": kind, "learning_rate": "0.5"}).as_dict()["learning_rate"] == 0.5
 
 
 @pytest.mark.parametrize("text", ['"ngram"', "ngram"])
@@ -39,7 +54,13 @@ def test_what_sagemaker_adds_of_its_own_is_no_hyperparameter() -> None:
     [
         ({"learning_rat": "1"}, "'learning_rat' does not exist .* did you mean 'learning_rate'"),
         ({"xyzzy": "1"}, "'xyzzy' does not exist .* there are: .*text_column"),
-        ({"kind": "lstm"}, "kind is 'lstm', expected one of: ngram"),
+        ({"kind": "lstm"}, "kind is 'lstm', expected one of: fasttext, ngram, textcnn"),
+        ({"kind": "textcnn", "bits": "18"}, "'bits' does not exist for kind 'textcnn'; there are"),
+        ({"kind": "ngram", "filters": "9"}, "'filters' does not exist for kind 'ngram'; there are"),
+        ({"kind": "fasttext", "dimension": "9"}, "'fasttext': did you mean 'dimensions'"),
+        ({"kind": "fasttext", "bits": "23"}, "bits is 23, expected between 0 and 22"),
+        ({"kind": "textcnn", "dropout": "1"}, "dropout is 1, expected between 0 and 0.9"),
+        ({"kind": "textcnn", "length": "0"}, "length is 0, expected between 1 and 10000"),
         ({"epochs": "many"}, "epochs is 'many', expected a whole number"),
         ({"epochs": "1.5"}, "epochs is '1.5', expected a whole number"),
         ({"epochs": "0"}, "epochs is 0, expected between 1 and 1000"),
@@ -47,6 +68,7 @@ def test_what_sagemaker_adds_of_its_own_is_no_hyperparameter() -> None:
         ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
         ({"learning_rate": "nan"}, "learning_rate is nan, expected between"),
         ({"learning_rate": "inf"}, "learning_rate is inf, expected between"),
+        ({"learning_rate": "-1"}, "learning_rate is -1, expected between"),
         ({"validation_share": "0.6"}, "validation_share is 0.6, expected between 0 and 0.5"),
         ({"text_column": " "}, "text_column is empty"),
         ({"seed": "-1"}, "seed is -1, expected between"),

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from steps.classifier import Classifier
 from steps.features import Features
 from steps.models.ngram import automatic_bits, log_count_ratios
-from steps.table import read_table
-from steps.train import train
-from tests.steps.small_models import UNTRACKED, training_job
-
-IMDB = Path(__file__).parents[3] / "shared" / "data" / "imdb"
 
 
 def rows(*sets: list[int]) -> Features:
@@ -56,22 +49,3 @@ def test_as_many_buckets_as_the_data_needs_and_memory_allows(
     distinct: int, columns: int, bits: int
 ) -> None:
     assert automatic_bits(distinct, columns) == bits
-
-
-@pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDb reviews are not beside the repository")
-def test_reviews_are_classified_as_well_as_they_should_be(tmp_path: Path) -> None:
-    job = training_job(
-        tmp_path,
-        read_table(IMDB / "train.csv.xz", "review", "sentiment"),
-        review_precision="0.95",
-    )
-    train(job, UNTRACKED)
-    model = Classifier.load(job.model)
-    test = read_table(IMDB / "test.csv.xz", "review", "sentiment")
-    made = model.probabilities(test.texts)
-    right = made.argmax(axis=1) == np.array([model.labels.index(label) for label in test.labels])
-    assert right.mean() >= 0.92
-    # A confidence is worth what it says, and what needs no review is as precise as was asked for.
-    confidence = made.max(axis=1)
-    assert confidence.mean() == pytest.approx(right.mean(), abs=0.02)
-    assert right[confidence >= model.threshold].mean() >= 0.93

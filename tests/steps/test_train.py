@@ -22,9 +22,10 @@ from steps.errors import InputError
 from steps.table import Table
 from steps.tracking import TrackingSettings
 from steps.train import data_fingerprint, split_rows, train
-from tests.steps.small_models import UNTRACKED, claims, trained, training_job
+from tests.steps.small_models import SMALL, UNTRACKED, claims, trained, training_job
 
 ROOT = Path(__file__).parents[2]
+every_kind = pytest.mark.parametrize("kind", SMALL)
 
 
 def same_files(one: Path, other: Path) -> bool:
@@ -33,28 +34,32 @@ def same_files(one: Path, other: Path) -> bool:
     return not filecmp.cmpfiles(one, other, names, shallow=False)[1]
 
 
+@every_kind
 @pytest.mark.parametrize("labels", [("leak", "noise"), ("leak", "noise", "electric", "finish")])
 def test_a_trained_model_predicts_claims_it_has_not_seen(
-    tmp_path: Path, labels: tuple[str, ...]
+    tmp_path: Path, labels: tuple[str, ...], kind: str
 ) -> None:
-    model = Classifier.load(trained(tmp_path, claims(600, labels=labels)))
+    model = Classifier.load(trained(tmp_path, claims(600, labels=labels), **SMALL[kind]))
     unseen = claims(200, seed=1, labels=labels)
     predicted = [prediction.label for prediction in model.predict(unseen.texts)]
     assert np.mean([a == b for a, b in zip(predicted, unseen.labels, strict=True)]) > 0.97
 
 
-def test_same_data_and_seed_make_the_same_bytes(tmp_path: Path) -> None:
-    one = trained(tmp_path / "one", claims(300), seed="3")
-    assert same_files(one, trained(tmp_path / "other", claims(300), seed="3"))
-    assert not same_files(one, trained(tmp_path / "seed", claims(300), seed="4"))
+@every_kind
+def test_same_data_and_seed_make_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    given = SMALL[kind] | {"epochs": "2"}
+    one = trained(tmp_path / "one", claims(300), **given, seed="3")
+    assert same_files(one, trained(tmp_path / "other", claims(300), **given, seed="3"))
+    assert not same_files(one, trained(tmp_path / "seed", claims(300), **given, seed="4"))
 
 
+@every_kind
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     import steps.train
 
-    given = {"epochs": "6", "patience": "6"}
+    given = SMALL[kind] | {"epochs": "6", "patience": "6"}
     whole = trained(tmp_path / "whole", claims(300), **given)
     job = training_job(tmp_path / "cut", claims(300), **given)
     job.checkpoints.mkdir()
@@ -149,8 +154,9 @@ def test_the_artifact_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert set(info["versions"]) == {"code", "python", "mxnet", "numpy"}
 
 
-def test_small_data_makes_a_small_model(tmp_path: Path) -> None:
-    model = trained(tmp_path, claims(300))
+@every_kind
+def test_small_data_makes_a_small_model(tmp_path: Path, kind: str) -> None:
+    model = trained(tmp_path, claims(300), kind=kind, epochs="1")
     assert sum(path.stat().st_size for path in model.iterdir()) < 1 << 20
 
 
@@ -176,11 +182,13 @@ def test_epochs_are_printed_as_metric_definitions_read_them(
     ids=["a-row-each", "two-rows-each", "one-rare", "one-letter", "no-tokens", "megabytes"],
 )
 @pytest.mark.parametrize("share", ["0.1", "0"])
+@every_kind
 def test_odd_data_trains_a_model_that_predicts(
-    tmp_path: Path, rows: list[tuple[str, str]], share: str
+    tmp_path: Path, rows: list[tuple[str, str]], share: str, kind: str
 ) -> None:
     table = Table([text for text, _ in rows], [label for _, label in rows])
-    model = Classifier.load(trained(tmp_path, table, validation_share=share))
+    given = SMALL[kind] | {"validation_share": share, "epochs": "2"}
+    model = Classifier.load(trained(tmp_path, table, **given))
     made = model.probabilities(["water drips", "", "\ud800", "never seen"])
     assert np.isfinite(made).all()
 
@@ -192,9 +200,25 @@ def test_labels_that_are_numbers_keep_their_text_and_order(tmp_path: Path) -> No
     assert Classifier.load(trained(tmp_path, table)).labels == ["-1", "9", "10"]
 
 
+@every_kind
+def test_a_hundred_labels_have_a_probability_each(tmp_path: Path, kind: str) -> None:
+    labels = [f"part {number}" for number in range(100)]
+    table = Table([f"{label} broke again" for label in labels] * 3, labels * 3)
+    made = Classifier.load(trained(tmp_path, table, **SMALL[kind] | {"epochs": "2"}))
+    assert np.allclose(made.probabilities(["part 7 broke"]).sum(axis=1), 1, atol=1e-5)
+    assert sorted(made.labels) == sorted(labels)
+
+
 def test_one_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 1 label"):
         trained(tmp_path, Table(["a", "b"], ["leak", "leak"]))
+
+
+def test_a_model_of_one_kind_can_take_the_place_of_anothers(tmp_path: Path) -> None:
+    table = claims(100)
+    for kind in ("fasttext", "ngram"):
+        model = trained(tmp_path, table, **SMALL[kind], epochs="1")
+        assert Classifier.load(model).info["kind"] == kind
 
 
 @pytest.mark.parametrize("bits", ["5", "24"])
