@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import zipfile
 from io import BytesIO
 
@@ -13,6 +14,7 @@ from pipelines import control, predictions
 from pipelines.lambda_package import zip_lambdas
 from pipelines.settings import Settings
 from steps.hyperparameters import parse
+from steps.validation_settings import ValidationSettings
 
 
 @pytest.mark.parametrize("key", ["incoming/a.csv", "incoming/ü a+b%20.csv"])
@@ -28,8 +30,6 @@ def test_client_and_function_mean_the_same_folder() -> None:
 
 
 def test_the_pipelines_hyperparameters_are_ones_that_training_takes() -> None:
-    import json
-
     document = json.loads(control.build_definition(Settings(account="123456789012")))
     defaults = {one["Name"]: one["DefaultValue"] for one in document["Parameters"]}
     train = next(step for step in document["Steps"] if step["Name"] == "Train")
@@ -40,6 +40,17 @@ def test_the_pipelines_hyperparameters_are_ones_that_training_takes() -> None:
     taken = dataclasses.asdict(parse(given))
     assert {name: str(taken[name]) for name in given} == given
     assert parse(given) == parse({}), "the pipeline's defaults are the training's"
+
+
+def test_the_validations_settings_reach_the_step_that_takes_them() -> None:
+    given: dict[str, str | int | float] = {"max_overlap": 0.2, "warn_only": "overlap,duplicates"}
+    settings = Settings(account="123456789012", validation=given)
+    document = json.loads(control.build_definition(settings))
+    arguments = document["Steps"][0]["Arguments"]["AppSpecification"]["ContainerArguments"]
+    words = [word if isinstance(word, str) else "text" for word in arguments]
+    taken = ValidationSettings.from_arguments(words[1:])
+    assert taken.max_overlap == 0.2
+    assert set(taken.warn_only) == {"overlap", "duplicates"}
 
 
 def test_the_same_source_gives_the_same_zip() -> None:
