@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,42 @@ def no_real_aws() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """A real AWS API in this process: moto's server, for plain boto3."""
+    from moto.server import ThreadedMotoServer
+
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    yield "http://{}:{}".format(*running.get_host_and_port())
+    running.stop()
+
+
+@pytest.fixture
+def empty_aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The endpoint, holding nothing, in the environment of a test's clients."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    _reset(moto_server)
+    yield moto_server
+    _reset(moto_server)
+
+
+def make_buckets(*names: str) -> None:
+    """Makes buckets in the region of `empty_aws`."""
+    import boto3
+
+    place = {"LocationConstraint": "eu-west-1"}
+    for name in names:
+        boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+
+
+def _reset(server: str) -> None:
+    connection = HTTPConnection(server.removeprefix("http://"))
+    connection.request("POST", "/moto-api/reset")
+    connection.getresponse().read()
+    connection.close()

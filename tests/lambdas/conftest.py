@@ -1,49 +1,21 @@
-"""A real AWS API for the functions: moto's server in this process, seen through plain boto3."""
+"""What the tests of the functions share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from collections.abc import Callable
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.conftest import make_buckets
 from tests.lambdas.eventbridge import GROUP, RESULTS, UPLOADS
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
-
-
 @pytest.fixture
-def aws(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def aws(empty_aws: str) -> str:
     """The endpoint, empty but for two buckets, in the environment of a test's clients."""
-    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    _reset(server)
-    s3 = boto3.client("s3")
-    for bucket in (UPLOADS, RESULTS):
-        s3.create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-        )
-    yield server
-    _reset(server)
-
-
-def _reset(server: str) -> None:
-    connection = HTTPConnection(server.removeprefix("http://"))
-    connection.request("POST", "/moto-api/reset")
-    connection.getresponse().read()
-    connection.close()
+    make_buckets(UPLOADS, RESULTS)
+    return empty_aws
 
 
 @pytest.fixture
