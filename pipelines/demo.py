@@ -58,6 +58,7 @@ def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bo
     warm_up.start()
     if files is None:
         _say("Data", f"writing synthetic warranty claims to {output / 'data'}")
+        shutil.rmtree(output / "data", ignore_errors=True)  # of an earlier version
         sample = write_sample(output / "data")
         files = Files(sample.train, sample.test, new or sample.new_claims)
     text_column, label_column = settings.text_column, settings.label_column
