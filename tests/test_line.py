@@ -49,7 +49,7 @@ class Line:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=150,
+            timeout=300,
             check=False,
         )
         assert done.returncode == code, done.stdout
