@@ -41,7 +41,7 @@ class Line:
             [sys.executable, "-m", "pipelines.cli", *arguments],
             cwd=self.folder,
             env={
-                **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+                **os.environ,  # the first start installs: it may need a proxy or certificates
                 "PYTHONPATH": str(ROOT),
                 "CLAIMFLOW_STATE": str(self.folder / "state"),
                 **self.variables,
