@@ -287,9 +287,19 @@ def test_stop_ends_an_execution(line: Line) -> None:
 
 
 def test_the_runs_are_in_mlflow_a_child_for_each_step(line: Line) -> None:
+    from urllib.error import URLError
     from urllib.request import Request, urlopen
 
     address = line.variables["CLAIMFLOW_MLFLOW_TRACKING_URI"]
+    deadline = time.monotonic() + 60
+    while (
+        time.monotonic() < deadline
+    ):  # the cloud was started again a moment ago, and MLflow is slow
+        try:
+            urlopen(f"{address}/health", timeout=5)  # noqa: S310 - our own server
+            break
+        except URLError:
+            time.sleep(0.2)
 
     def call(path: str, body: dict[str, Any]) -> Any:
         request = Request(  # noqa: S310 - our own server
