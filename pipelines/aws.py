@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import UserError
@@ -50,6 +51,22 @@ class Aws:
                 "aws_secret_access_key": self._variables["AWS_SECRET_ACCESS_KEY"],
             }
         return boto3.client(service, region_name=self._given.region, **more)
+
+
+def download_folder(s3: Any, uri: str, folder: Path) -> list[Path]:
+    """Downloads what lies below `s3://bucket/prefix` into a folder, and returns the files."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    prefix = f"{prefix.rstrip('/')}/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    paths = []
+    for item in (item for page in pages for item in page.get("Contents", [])):
+        path = folder / item["Key"][len(prefix) :]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            continue  # a key that would lead out of the folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(bucket, item["Key"], str(path))
+        paths.append(path)
+    return paths
 
 
 @contextlib.contextmanager

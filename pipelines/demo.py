@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import click
 
-from pipelines.aws import Aws, readable_errors
+from pipelines.aws import Aws, download_folder, readable_errors
 from pipelines.control import Control, ExecutionStatus, build_definition, check_file
 from pipelines.errors import UserError
 from pipelines.follow import follow
@@ -186,14 +186,8 @@ def _fetch_reports(place: Aws, execution: str, output: Path) -> None:
     for step, folder in (("Validate", "validation"), ("Evaluate", "evaluation")):
         shutil.rmtree(output / folder, ignore_errors=True)  # of an earlier demo
         uri = control.output(execution, step)
-        if uri is None:
-            continue
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
-        for item in (item for page in pages for item in page.get("Contents", [])):
-            path = output / folder / item["Key"][len(prefix) + 1 :]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(bucket, item["Key"], str(path))
+        if uri is not None:
+            download_folder(s3, uri, output / folder)
 
 
 def _tell_failure(found: ExecutionStatus, output: Path) -> None:
@@ -227,7 +221,8 @@ def _columns(settings: Settings, path: Path) -> tuple[str, str]:
             first = [row for _, row in zip(range(20), rows, strict=False) if len(row) == 2]
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, csv.Error):
         return wanted  # Validate says what is wrong with it
-    if set(wanted) <= set(header) or len(header) != 2 or not first:
+    is_clear = len(header) == 2 and all(name.isidentifier() for name in header) and first
+    if set(wanted) <= set(header) or not is_clear:  # what is no name may be a claim: no header
         return wanted
     lengths = [sum(len(row[column]) for row in first) for column in (0, 1)]
     text, label = (0, 1) if lengths[0] >= lengths[1] else (1, 0)

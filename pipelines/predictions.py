@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, download_folder
 from pipelines.control import check_file
 from pipelines.errors import UserError
 
@@ -107,14 +107,7 @@ class Predictions:
 
     def fetch(self, prediction: Prediction, folder: Path) -> list[Path]:
         """Downloads predictions, rejects and manifest into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        listed = self._s3.list_objects_v2(Bucket=prediction.bucket, Prefix=prediction.prefix)
-        paths = []
-        for one in listed.get("Contents", []):
-            path = folder / one["Key"].rpartition("/")[2]
-            self._s3.download_file(prediction.bucket, one["Key"], str(path))
-            paths.append(path)
-        return paths
+        return download_folder(self._s3, prediction.address, folder)
 
     def _job_state(self, job_id: str) -> tuple[str, str]:
         """The state of a job in words, and why it failed if it did."""
