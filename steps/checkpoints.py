@@ -36,7 +36,9 @@ class Checkpoints:
     def finish(self) -> None:
         """Empties the checkpoint of a training that has ended: the folder's copy on S3 is only ever
         added to, and every later job downloads it."""
-        self.path.write_bytes(b"")
+        unfinished = self.path.with_suffix(".part")
+        unfinished.touch()
+        unfinished.replace(self.path)  # in one step: an upload may be reading what it was
 
     def load(self) -> Arrays | None:
         """The arrays last saved, or None. A file that cannot be read is no checkpoint: training
