@@ -19,6 +19,21 @@ DEFAULT_REGION = "us-east-1"
 LOCAL_ACCOUNT = "123456789012"
 LONGEST_BUCKET = 63  # characters in the name of an S3 bucket
 
+Bucket = Literal["data", "models", "predictions", "results"]
+Role = Literal[
+    "pipeline",
+    "training",
+    "processing",
+    "champion",
+    "submit",
+    "notify",
+    "sweep",
+    "predict",  # the prediction job
+    "execution",  # what starts its container: pulls the image, writes the log
+    "ci",
+]
+Function = Literal["champion", "submit", "notify", "sweep"]
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 
 
@@ -132,18 +147,16 @@ class Settings(BaseSettings):
     def model_package_group(self) -> str:
         return self.prefix
 
-    def bucket(self, purpose: Literal["data", "models", "predictions", "results"]) -> str:
+    def bucket(self, purpose: Bucket) -> str:
         return f"{self.prefix}-{purpose}-{self._account}-{self.region}"
 
-    def role_arn(
-        self, purpose: Literal["pipeline", "training", "processing", "lambda", "batch"]
-    ) -> str:
+    def role_arn(self, purpose: Role) -> str:
         return f"arn:aws:iam::{self._account}:role/{self.prefix}-{purpose}"
 
-    def function_name(self, purpose: Literal["champion", "submit"]) -> str:
+    def function_name(self, purpose: Function) -> str:
         return f"{self.prefix}-{purpose}"
 
-    def function_arn(self, purpose: Literal["champion", "submit"]) -> str:
+    def function_arn(self, purpose: Function) -> str:
         return (
             f"arn:aws:lambda:{self.region}:{self._account}:function:{self.function_name(purpose)}"
         )
@@ -154,6 +167,18 @@ class Settings(BaseSettings):
     @property
     def upload_queue(self) -> str:
         return f"{self.prefix}-uploads"
+
+    @property
+    def notice_queue(self) -> str:
+        return f"{self.prefix}-notices"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.prefix}-dead"
+
+    @property
+    def notice_topic_arn(self) -> str:
+        return f"arn:aws:sns:{self.region}:{self._account}:{self.prefix}-notices"
 
     @property
     def job_queue(self) -> str:

@@ -53,8 +53,10 @@ def _roles(settings: Settings, iam: Any) -> None:
         "pipeline": "sagemaker",
         "training": "sagemaker",
         "processing": "sagemaker",
-        "lambda": "lambda",
-        "batch": "ecs-tasks",
+        "champion": "lambda",
+        "submit": "lambda",
+        "predict": "ecs-tasks",
+        "execution": "ecs-tasks",
     }
     for purpose, service in services.items():
         trust = {
@@ -103,7 +105,7 @@ def _batch(settings: Settings, batch: Any, ec2: Any) -> None:
             "subnets": subnets,
             "securityGroupIds": [one["GroupId"] for one in groups],
         },
-        serviceRole=settings.role_arn("batch"),
+        serviceRole=settings.role_arn("predict"),
     )
     batch.create_job_queue(
         jobQueueName=settings.job_queue,
@@ -121,8 +123,8 @@ def _batch(settings: Settings, batch: Any, ec2: Any) -> None:
         containerProperties={
             "image": described.uri(settings),
             "command": ["predict"],
-            "jobRoleArn": settings.role_arn("batch"),
-            "executionRoleArn": settings.role_arn("batch"),
+            "jobRoleArn": settings.role_arn("predict"),
+            "executionRoleArn": settings.role_arn("execution"),
             "user": "10001",  # claimflow, in the image
             "environment": [{"name": "CLAIMFLOW_CODE_VERSION", "value": described.tag}],
             "resourceRequirements": [
@@ -159,7 +161,7 @@ def _functions(settings: Settings, functions: Any) -> None:
         functions.create_function(
             FunctionName=settings.function_name(purpose),  # type: ignore[arg-type]
             Runtime="python3.11",
-            Role=settings.role_arn("lambda"),
+            Role=settings.role_arn(purpose),  # type: ignore[arg-type]
             Handler=f"lambdas.{purpose}.handler",
             Timeout=FUNCTION_SECONDS,
             MemorySize=256,
@@ -176,7 +178,7 @@ def _upload_path(settings: Settings, sqs: Any, events: Any, functions: Any) -> N
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return url, found["Attributes"]["QueueArn"]
 
-    _, dead_letters = queue(f"{settings.upload_queue}-dead", MessageRetentionPeriod="1209600")
+    _, dead_letters = queue(settings.dead_letter_queue, MessageRetentionPeriod="1209600")
     redrive = {"deadLetterTargetArn": dead_letters, "maxReceiveCount": MAX_RECEIVES}
     _, uploads = queue(
         settings.upload_queue,
