@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
+from batch.objects import put_once
+from batch.tally import Tally
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,8 +28,15 @@ class Manifest:
     approval_status: of the model package when the job ran. It was approved when the upload was
         accepted, and that pins it: a version rejected since still predicts, and it shows here.
     for_review: predicted rows that a person should look at.
-    predictions, rejects: keys in the bucket of the manifest.
-    seconds: from the job's start to the last upload.
+    labels: how many rows got each label.
+    confidence: `histogram`, predicted rows in 100 equal bins of [0, 1], and `quantiles` from them.
+    reference: what to compare these with: `labels`, rows of the training set, and
+        `confidence_histogram` on its validation split; null for a model that does not tell.
+    predictions, rejects, report: keys in the bucket of the manifest.
+    shards: how many jobs shared the work.
+    bytes_in: of the file as it was uploaded.
+    seconds: from the first job's start to the last upload.
+    job_id: the Batch job; of an array, the whole array.
     """
 
     outcome: Outcome
@@ -45,8 +54,14 @@ class Manifest:
     predicted: int
     rejected: int
     for_review: int
+    labels: dict[str, int]
+    confidence: dict[str, Any]
+    reference: dict[str, Any] | None
     predictions: str
     rejects: str
+    report: str
+    shards: int
+    bytes_in: int
     seconds: float
     code_version: str
     job_id: str
@@ -64,16 +79,26 @@ def read(s3: S3Client, bucket: str, prefix: str) -> dict[str, Any] | None:
 
 def write(s3: S3Client, bucket: str, prefix: str, manifest: Manifest) -> bool:
     """Writes the manifest if there is none; whether this call wrote it."""
-    try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=prefix + NAME,
-            Body=json.dumps(asdict(manifest), ensure_ascii=False, indent=1).encode() + b"\n",
-            ContentType="application/json",
-            IfNoneMatch="*",
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "PreconditionFailed":
-            return False
-        raise
-    return True
+    return put_once(s3, bucket, prefix + NAME, asdict(manifest))
+
+
+def counts(tally: Tally) -> dict[str, Any]:
+    """The fields of a manifest that a tally fills."""
+    return {
+        "rows_in": tally.predicted + tally.rejected,
+        "predicted": tally.predicted,
+        "rejected": tally.rejected,
+        "for_review": tally.for_review,
+        "labels": dict(sorted(tally.labels.items())),
+        "confidence": {"histogram": tally.confidence, "quantiles": tally.quantiles()},
+    }
+
+
+def reference(info: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `model.json` says of the training, to compare predictions with; None if it does not."""
+    data = info.get("training_data")
+    labels = data.get("labels") if isinstance(data, Mapping) else None
+    histogram = info.get("validation_confidence")
+    if not labels or not histogram:
+        return None
+    return {"labels": labels, "confidence_histogram": histogram}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RANGE = 8 * 2**20  # bytes of one request
+_DOCUMENT_LIMIT = 4 * 2**20  # bytes
 
 REFUSALS = {
     "NoSuchBucket": "its bucket does not exist",
@@ -57,6 +61,17 @@ class InputObject(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         last = min(self._at + len(view), self.size) - 1
@@ -73,18 +88,63 @@ class InputObject(io.RawIOBase):
         return io.BufferedReader(self, RANGE)
 
     def _request(self, call: Callable[..., Any], **more: str) -> Any:
-        try:
+        with _refusals(self._name):
             return call(**self._which, **more)
-        except ClientError as error:
-            refusal = REFUSALS.get(error.response["Error"]["Code"])
-            if refusal is None:
-                raise
-            raise InputError(f"{self._name}: {refusal}") from error
 
 
 def download(s3: S3Client, uri: str, path: Path) -> None:
-    """Downloads `s3://bucket/key`."""
+    """Downloads `s3://bucket/key`; raises InputError if that is gone or may not be read."""
+    with _refusals(uri):
+        s3.download_file(*_place(uri), str(path))
+
+
+def read_json(s3: S3Client, uri: str) -> Any:
+    """The JSON document at `s3://bucket/key`, of a sensible size."""
+    bucket, key = _place(uri)
+    answer = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{_DOCUMENT_LIMIT - 1}")
+    return json.loads(answer["Body"].read())
+
+
+def put_once(s3: S3Client, bucket: str, key: str, document: Any) -> bool:
+    """Writes a JSON document if there is none; whether this call wrote it."""
+    while True:
+        try:
+            s3.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=json_bytes(document),
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "PreconditionFailed":
+                return False
+            if code != "ConditionalRequestConflict":  # another is writing: ask again
+                raise
+        else:
+            return True
+
+
+def json_bytes(document: Any) -> bytes:
+    """A document as it is written everywhere: legible to people."""
+    return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _place(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not key:
         raise InputError(f"'{uri}' is not the address of an object (s3://bucket/key)")
-    s3.download_file(bucket, key, str(path))
+    return bucket, key
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turns what S3 refuses for good into one InputError."""
+    try:
+        yield
+    except ClientError as error:
+        refusal = REFUSALS.get(error.response["Error"]["Code"])
+        if refusal is None:
+            raise
+        raise InputError(f"{name}: {refusal}") from error

@@ -4,13 +4,15 @@ A record ends at a line break outside quotes (RFC 4180, with LF as good as CRLF)
 opened and not closed would swallow every row up to the next quote, or to the end. Two signs give
 it away:
 
-- the quote that closes it, on a later line, is not followed by a comma or the line's end: it was
-  meant as the opening quote of another field;
+- the quote that closes it, on a later line, is not followed by a delimiter or the line's end: it
+  was meant as the opening quote of another field;
 - none closes it within `RECORD_LIMIT`, or at all.
 
-Then only the line that opened it is given up, and reading goes on with the next. The lines that
-were passed over hold no other opened quote (it would have been the first sign), so each of them
-is a record of its own: no line is looked at more than three times, whatever the file.
+Then only the line that opened it is given up, and reading goes on with the next.
+
+Where a record begins and what it is depends on nothing but the bytes from there on, so the records
+of a stream form a chain: cutting that begins at any of them finds the same records from there.
+The shares of a file rest on this (`batch.shares`).
 """
 
 from __future__ import annotations
@@ -22,70 +24,98 @@ from typing import IO, NamedTuple
 
 RECORD_LIMIT = 16 * 2**20  # bytes; more is not held in memory
 
+_UNCLOSED = "a quote is opened and never closed"
+
 
 class Record(NamedTuple):
     """A line or a CSV record with its line break, and what is wrong with it, if anything is.
 
-    `line` is the number of its first line, from 1. Joined, the `raw` bytes of all records are the
-    stream, but for what a line had beyond the limit.
+    `line` is the number of its first line and `start` where its first byte lies in the stream.
+    Joined, the `raw` bytes of all records are the stream, but for what a line had beyond the limit.
     """
 
     line: int
     raw: bytes
+    start: int = 0
     fault: str = ""
 
 
-def lines(stream: IO[bytes]) -> Iterator[Record]:
-    """The lines of a stream; one longer than the limit is cut there and has a fault."""
-    number = 0
-    while raw := stream.readline(RECORD_LIMIT):
-        number += 1
-        if len(raw) == RECORD_LIMIT and not raw.endswith(b"\n"):
-            beyond = False
-            while more := stream.readline(2**20):
-                beyond = True
-                if more.endswith(b"\n"):
-                    break
-            if beyond:
-                yield Record(
-                    number, raw, f"the line is longer than {RECORD_LIMIT:,} bytes; cut there"
-                )
-                continue
-        yield Record(number, raw)
+def lines(stream: IO[bytes], line: int = 1, start: int = 0) -> Iterator[Record]:
+    """The lines of a stream that stands at byte `start`, in line number `line`.
+
+    One longer than the limit is cut there and has a fault.
+    """
+    readline = stream.readline
+    while raw := readline(RECORD_LIMIT):
+        size = len(raw)
+        if size == RECORD_LIMIT and not raw.endswith(b"\n") and (beyond := skip_line(stream)):
+            fault = f"the line is longer than {RECORD_LIMIT:,} bytes; cut there"
+            yield Record(line, raw, start, fault)
+            size += beyond
+        else:
+            yield Record(line, raw, start)
+        line += 1
+        start += size
 
 
-def csv_records(stream: IO[bytes]) -> Iterator[Record]:
-    """The CSV records of a stream."""
-    source = lines(stream)
-    again: deque[Record] = deque()
-    alone = 0  # how many of the lines in `again` are records of their own
-    while first := again.popleft() if again else next(source, None):
-        single, alone = alone > 0, max(alone - 1, 0)
+def skip_line(stream: IO[bytes]) -> int:
+    """Reads to the end of the line; returns how many bytes that were."""
+    skipped = 0
+    while more := stream.readline(2**20):
+        skipped += len(more)
+        if more.endswith(b"\n"):
+            break
+    return skipped
+
+
+def csv_records(source: Iterator[Record], delimiter: str = ",") -> Iterator[Record]:
+    """The CSV records that lines make up.
+
+    Takes time in proportion to the bytes, whatever they are: no line is looked at more than three
+    times.
+    """
+    opening = delimiter.encode() + b'"'
+    passed: deque[Record] = deque()  # read beyond `first`: lines at whose end a quote is open still
+    size = 0  # of those, in bytes
+    ahead: Record | None = None  # the line after those, if it was read
+    seen: _State | None = None  # and what it does to an open quote, if that was looked at
+    while True:
+        if passed:
+            first = passed.popleft()
+            size -= len(first.raw)
+        elif ahead:
+            first, ahead, seen = ahead, None, None
+        elif (following := next(source, None)) is not None:
+            first = following
+        else:
+            return
         if (
             first.fault
             or b'"' not in first.raw
-            or _scan(first.raw, quoted=False) is _State.COMPLETE
+            or _scan(first.raw, opening, quoted=False) is _State.COMPLETE
         ):
             yield first
             continue
-        held, fault = [first], "a quote is opened and never closed"
-        size = len(first.raw)
-        while not single and (following := again.popleft() if again else next(source, None)):
-            held.append(following)
-            size += len(following.raw)
-            if following.fault or size > RECORD_LIMIT:
+        # Lines that were passed before an earlier opened quote was given up leave this one open,
+        # too: reading goes on behind them.
+        while True:
+            ahead = ahead or next(source, None)
+            if not ahead or ahead.fault or len(first.raw) + size + len(ahead.raw) > RECORD_LIMIT:
+                yield first._replace(fault=_UNCLOSED)
                 break
-            state = _scan(following.raw, quoted=True)
-            if state is _State.COMPLETE:
-                fault = ""
-            if state is not _State.QUOTED:
+            seen = seen or _scan(ahead.raw, opening, quoted=True)
+            if seen is _State.BROKEN:
+                yield first._replace(fault=_UNCLOSED)
                 break
-        if fault:
-            yield first._replace(fault=fault)
-            again.extend(held[1:])
-            alone = len(held) - 2 if len(held) > 1 else alone
-        else:
-            yield Record(first.line, b"".join(line.raw for line in held))
+            if seen is _State.COMPLETE:
+                raws = [first.raw, *(line.raw for line in passed), ahead.raw]
+                yield first._replace(raw=b"".join(raws))
+                passed.clear()
+                size, ahead, seen = 0, None, None
+                break
+            passed.append(ahead)
+            size += len(ahead.raw)
+            ahead, seen = None, None
 
 
 class _State(Enum):
@@ -94,7 +124,7 @@ class _State(Enum):
     BROKEN = auto()  # the quote from an earlier line is closed where no field ends
 
 
-def _scan(line: bytes, quoted: bool) -> _State:
+def _scan(line: bytes, opening: bytes, quoted: bool) -> _State:
     """The state after `line`, which begins inside a quoted field or at the start of a record.
 
     As in Python's csv module, a quote opens a field only as its first character, and what follows a
@@ -105,13 +135,13 @@ def _scan(line: bytes, quoted: bool) -> _State:
         position = _after_closing_quote(line, 0)
         if position == 0:
             return _State.QUOTED
-        if line[position : position + 1] not in (b",", b"\r", b"\n", b""):
+        if line[position : position + 1] not in (opening[:1], b"\r", b"\n", b""):
             return _State.BROKEN
     elif line.startswith(b'"'):
         position = _after_closing_quote(line, 1)
         if position == 0:
             return _State.QUOTED
-    while (position := line.find(b',"', position)) >= 0:
+    while (position := line.find(opening, position)) >= 0:
         position = _after_closing_quote(line, position + 2)
         if position == 0:
             return _State.QUOTED

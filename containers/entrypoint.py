@@ -10,6 +10,7 @@ MODULES = {
     "validate": "steps.validate",
     "evaluate": "steps.evaluate",
     "predict": "batch.predict",
+    "predict-file": "batch.predict_file",
 }
 
 

@@ -17,7 +17,8 @@ from batch.outputs import (
     predictions_writer,
     rejects_writer,
 )
-from batch.rows import Reject, Row, open_table
+from batch.rows import Reject
+from batch.tables import open_table
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def write(folder: Path, data: bytes, name: str, *said: Said) -> bytes:
     table = open_table(io.BufferedReader(io.BytesIO(data)), name, "text")  # type: ignore[arg-type]
     path = folder / predictions_name(table)
     with predictions_writer(path, table, model_version=3) as writer:
-        rows = [row for row in table.rows if isinstance(row, Row)]
-        writer.write(rows, said or [Said() for _ in rows])
+        for block in table.blocks:
+            writer.write(block, said or [Said() for _ in block.rows])
     return path.read_bytes()
 
 

@@ -6,77 +6,39 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from batch import objects, predict
-from batch.predict import JobSettings, main, predict_upload
+from batch import job, objects
+from batch import manifest as manifests
+from batch.outputs import rejects_writer
+from batch.passes import predict_table
+from batch.predict import main, predict_upload
+from batch.settings import JobSettings
+from batch.tables import open_table
 from steps.container import Stopped
 from steps.errors import InputError
+from tests.batch.classifiers import Brakes, load
 
 KEY, PREFIX = "incoming/ü a+b%20.csv", "results/ü a+b%20.csv/0123/"
 CSV = b"id,text\n1,the brakes squeal\n2,\n3,a dent in the door\n"
 
 
-@dataclass(frozen=True)
-class Said:
-    label: str
-    confidence: float
-    review: bool
-
-
-class Brakes:
-    """Knows one word."""
-
-    text_column = "text"
-
-    def predict(self, texts: Iterable[str]) -> Iterator[Said]:
-        for text in texts:
-            known = "brakes" in text
-            yield Said("brakes" if known else "other", 0.9 if known else 0.4, not known)
-
-
-def load(archive: Path, folder: Path) -> Brakes:
-    if archive.read_bytes() != b"a model":
-        raise InputError("the artifact's sums are wrong")
-    assert list(folder.iterdir()) == []
-    return Brakes()
-
-
 @pytest.fixture
-def settings(aws: str) -> JobSettings:
-    """An upload, an approved model, and the settings of a job for them."""
-    boto3.client("s3").put_object(Bucket="models", Key="7/model.tar.gz", Body=b"a model")
-    sagemaker = boto3.client("sagemaker")
-    sagemaker.create_model_package_group(ModelPackageGroupName="claims")
-    arn = sagemaker.create_model_package(
-        ModelPackageGroupName="claims",
-        ModelApprovalStatus="Approved",
-        InferenceSpecification={
-            "Containers": [{"Image": "image", "ModelDataUrl": "s3://models/7/model.tar.gz"}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        },
-    )["ModelPackageArn"]
-    return JobSettings(
-        input_bucket="uploads",
-        input_key=KEY,
-        model_package_arn=arn,
-        results_bucket="results",
-        results_prefix=PREFIX,
-        upload_id="0123",
-        claimflow_code_version="abc",
-    )
+def settings(job_settings: JobSettings) -> JobSettings:
+    return replace(job_settings, input_key=KEY, results_prefix=PREFIX)
 
 
 def upload(body: bytes, key: str = KEY) -> str:
@@ -135,11 +97,43 @@ def test_a_file_becomes_predictions_rejects_and_a_manifest(settings: JobSettings
         "predicted": 2,
         "rejected": 1,
         "for_review": 1,
+        "labels": {"brakes": 1, "other": 1},
+        "confidence": {
+            "histogram": [int(place in (40, 90)) for place in range(100)],
+            "quantiles": {"p05": 0.401, "p25": 0.405, "p50": 0.41, "p75": 0.905, "p95": 0.909},
+        },
+        "reference": None,
         "predictions": f"{PREFIX}predictions.csv",
         "rejects": f"{PREFIX}rejects.csv",
+        "report": f"{PREFIX}report.html",
+        "shards": 1,
+        "bytes_in": len(CSV),
         "code_version": "abc",
         "job_id": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "predicted", "rejected"),
+    [
+        (b"id,text\n", 0, 0),
+        (b'id,text\n1,"a\n2,b\n3,"c, d"\n', 2, 1),
+        ("id,text\n1,ü\n".encode() + "2,ü\n3,a\n".encode("latin-1"), 2, 1),
+        (b"id,text\n1,a\0\n2,b\n", 1, 1),
+        (b"id,text\n1\n2,b\n3,c,d\n", 1, 2),
+        (b"label,text\nold,a\n", 1, 0),
+        (b"sep=;\nid;text\n1;a\n", 1, 0),
+        (b"id,text\n1," + b"x" * (50 * 2**20) + b"\n2,b\n", 1, 1),
+    ],
+)
+def test_of_bad_rows_every_one_is_counted(
+    settings: JobSettings, body: bytes, predicted: int, rejected: int
+) -> None:
+    upload(body)
+    assert run(settings) == 0
+    found = manifest()
+    assert (found["predicted"], found["rejected"]) == (predicted, rejected)
+    assert found["rows_in"] == predicted + rejected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +149,7 @@ def test_the_output_has_the_format_of_the_input(
 ) -> None:
     upload(body, key)
     assert run(replace(settings, input_key=key)) == 0
-    assert results().keys() == {name, "rejects.csv", "manifest.json"}
+    assert results().keys() == {name, "rejects.csv", "report.html", "manifest.json"}
     assert manifest()["predictions"] == PREFIX + name
 
 
@@ -174,7 +168,14 @@ def test_the_version_of_the_event_is_predicted_not_the_newest(settings: JobSetti
         (b"", "the file is empty"),
         (b"PK\x03\x04 and so on", "a zip archive"),
         (gzip.compress(CSV * 99, mtime=0)[:40], "the gzip stream ends early"),
-        (b"id,claim\n1,a\n", "no column 'text'"),
+        (
+            b"id,claim\n1,a\n",
+            "no column 'text' (setting TEXT_COLUMN); the header has 'id', 'claim'",
+        ),
+        (b"text,id,text\n", "more than once: 'text'"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "the header cannot be read"),
+        (b"\x7fELF\0\0\0", "a binary file"),
+        (b"PAR1\x15\0 damaged", "the Parquet file cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_read_leaves_a_failed_manifest_alone(
@@ -236,19 +237,19 @@ def test_a_settled_upload_is_left_alone(settings: JobSettings) -> None:
     assert results() == before
 
 
-@pytest.mark.parametrize("at", ["_predict", "manifest.write"])
+@pytest.mark.parametrize("at", ["batch.job.predict_table", "batch.manifest.write"])
 def test_of_two_jobs_at_once_the_first_manifest_stands(
     settings: JobSettings, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     upload(CSV)
-    real = predict._predict if at == "_predict" else predict.manifest.write
+    real = job.predict_table if at == "batch.job.predict_table" else manifests.write
 
     def overtaken(*arguments: Any) -> Any:
-        monkeypatch.setattr(f"batch.predict.{at}", real)
+        monkeypatch.setattr(at, real)
         assert run(replace(settings, aws_batch_job_id="first")) == 0
         return real(*arguments)
 
-    monkeypatch.setattr(f"batch.predict.{at}", overtaken)
+    monkeypatch.setattr(at, overtaken)
     assert run(replace(settings, aws_batch_job_id="second")) == 0
     assert manifest()["job_id"] == "first"
 
@@ -257,15 +258,15 @@ def test_a_job_that_another_overtook_uploads_nothing(
     settings: JobSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(CSV)
-    real = predict._predict
+    real = job.predict_table
 
-    def overtaken(*arguments: Any) -> None:
-        monkeypatch.setattr(predict, "_predict", real)
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(job, "predict_table", real)
         assert run(settings) == 0
         boto3.client("s3").delete_object(Bucket="results", Key=f"{PREFIX}rejects.csv")
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(predict, "_predict", overtaken)
+    monkeypatch.setattr(job, "predict_table", overtaken)
     assert run(settings) == 0
     assert "rejects.csv" not in results()
 
@@ -279,10 +280,10 @@ def test_dying_before_the_manifest_leaves_the_work_to_the_next_attempt(
         raise Stopped
 
     with monkeypatch.context() as dying:
-        dying.setattr(predict.manifest, "write", die)
+        dying.setattr(manifests, "write", die)
         with pytest.raises(Stopped):
             run(settings)
-    assert results().keys() == {"predictions.csv", "rejects.csv"}
+    assert results().keys() == {"predictions.csv", "rejects.csv", "report.html"}
     assert run(settings) == 0
     assert manifest()["predicted"] == 2
 
@@ -298,6 +299,129 @@ def test_a_model_rejected_since_still_predicts_and_the_manifest_says_so(
     assert manifest()["approval_status"] == "Rejected"
 
 
+def test_a_model_rejected_while_the_job_runs_still_predicts(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(CSV)
+    real = job.predict_table
+
+    def rejected_meanwhile(*arguments: Any) -> Any:
+        boto3.client("sagemaker").update_model_package(
+            ModelPackageArn=settings.model_package_arn, ModelApprovalStatus="Rejected"
+        )
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "predict_table", rejected_meanwhile)
+    assert run(settings) == 0
+    assert (manifest()["predicted"], manifest()["approval_status"]) == (2, "Approved")
+
+
+@pytest.mark.parametrize("bucket", ["uploads", "models"])
+def test_a_bucket_that_denies_access_is_one_clear_failure(
+    settings: JobSettings, bucket: str
+) -> None:
+    upload(CSV)
+    s3 = boto3.client("s3")
+
+    def refuse(params: dict[str, Any], model: Any, **_: object) -> None:
+        if f"/{bucket}/" in params["url_path"] or f"/{bucket}/" in params["url"]:
+            answer = {"Error": {"Code": "403", "Message": "Forbidden"}}
+            raise ClientError(answer, model.name)
+
+    s3.meta.events.register("before-call.s3", refuse)
+    assert predict_upload(settings, s3, boto3.client("sagemaker"), load) == 2
+    assert manifest()["outcome"] == "failed"
+    assert "the job's role may not read it" in manifest()["reason"]
+
+
+def test_results_that_may_not_be_written_are_one_line_and_not_a_traceback(
+    settings: JobSettings,
+) -> None:
+    upload(CSV)
+    with start(replace(settings, results_bucket="no-such-bucket")) as job:
+        errors = job.communicate()[1]
+        assert job.returncode == 1
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+
+
+STATISTICS = {
+    "version": 0.0,
+    "multiclass_classification_metrics": {
+        "confusion_matrix": {"a": {"a": 1}},
+        "accuracy": {"value": 0.9312, "standard_deviation": "NaN"},
+        "weighted_f1": {"value": "NaN"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [(json.dumps(STATISTICS), True), ("[]", False), ("{", False), ("{}", False), (None, False)],
+)
+def test_the_report_tells_the_accuracy_where_the_registry_knows_it(
+    settings: JobSettings, body: str | None, told: bool
+) -> None:
+    upload(CSV)
+    if body is not None:
+        boto3.client("s3").put_object(Bucket="models", Key="statistics.json", Body=body.encode())
+    sagemaker = boto3.client("sagemaker")
+    metrics = {"ContentType": "application/json", "S3Uri": "s3://models/statistics.json"}
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName="claims",
+        ModelApprovalStatus="Approved",
+        ModelMetrics={"ModelQuality": {"Statistics": metrics}},
+        InferenceSpecification={
+            "Containers": [{"Image": "image", "ModelDataUrl": "s3://models/7/model.tar.gz"}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )["ModelPackageArn"]
+    assert run(replace(settings, model_package_arn=arn)) == 0
+    assert ("93.1" in results()["report.html"].decode()) == told
+
+
+def test_the_manifest_tells_what_the_model_was_trained_on(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(CSV)
+    histogram = [0] * 99 + [7]
+    info = {"training_data": {"labels": {"brakes": 3}}, "validation_confidence": histogram}
+    monkeypatch.setattr(Brakes, "info", info)
+    assert run(settings) == 0
+    assert manifest()["reference"] == {
+        "labels": {"brakes": 3},
+        "confidence_histogram": histogram,
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [
+        ({"SHARDS": "x"}, "SHARDS is 'x'"),
+        ({"SHARDS": "0"}, "SHARDS is '0'"),
+        ({"SHARDS": "2"}, "lacks SHARDS_PREFIX, AWS_BATCH_JOB_ARRAY_INDEX"),
+        (
+            {"SHARDS": "2", "SHARDS_PREFIX": "s/", "AWS_BATCH_JOB_ARRAY_INDEX": "2"},
+            "AWS_BATCH_JOB_ARRAY_INDEX is '2', expected a number from 0 to 1",
+        ),
+        ({"FORMULAS": "drop"}, "FORMULAS is 'drop', expected keep or neutralise"),
+    ],
+)
+def test_a_setting_that_is_none_is_named(environment: dict[str, str], error: str) -> None:
+    needed = ("INPUT_BUCKET", "INPUT_KEY", "MODEL_PACKAGE_ARN", "RESULTS_BUCKET", "RESULTS_PREFIX")
+    with pytest.raises(InputError, match=re.escape(error)):
+        JobSettings.from_environment(dict.fromkeys(needed, "x") | environment)
+
+
+def test_the_settings_of_a_child_are_read() -> None:
+    needed = ("INPUT_BUCKET", "INPUT_KEY", "MODEL_PACKAGE_ARN", "RESULTS_BUCKET", "RESULTS_PREFIX")
+    array = {"SHARDS": "3", "SHARDS_PREFIX": "s/", "AWS_BATCH_JOB_ARRAY_INDEX": "2"}
+    more = {"FORMULAS": "neutralise", "AWS_BATCH_JOB_ID": "abc:2"}
+    settings = JobSettings.from_environment(dict.fromkeys(needed, "x") | array | more)
+    assert (settings.shards, settings.aws_batch_job_array_index) == (3, 2)
+    assert (settings.neutralise, settings.job_id) == (True, "abc")
+
+
 def test_a_tampered_artifact_fails_the_upload_and_is_not_retried(settings: JobSettings) -> None:
     upload(CSV)
     boto3.client("s3").put_object(Bucket="models", Key="7/model.tar.gz", Body=b"tampered")
@@ -309,15 +433,6 @@ def test_a_model_package_that_is_gone_is_named(settings: JobSettings) -> None:
     upload(CSV)
     assert run(replace(settings, model_package_arn=settings.model_package_arn + "9")) == 2
     assert "is not in the registry any more" in manifest()["reason"]
-
-
-def test_blocks_are_bounded_in_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [predict.Row(n, "t", ["t"], ("text",), 1) for n in range(5000)]
-    assert [len(good) for good, _ in predict._blocks(iter(rows))] == [2048, 2048, 904]
-    long = [row._replace(size=predict.BLOCK_BYTES // 2) for row in rows[:5]]
-    assert [len(good) for good, _ in predict._blocks(iter(long))] == [2, 2, 1]
-    bad = [predict.Reject(n, "r", b"x") for n in range(3000)]
-    assert [len(rejects) for _, rejects in predict._blocks(iter(bad))] == [2048, 952]
 
 
 def test_missing_settings_are_all_named_and_not_retried(
@@ -342,6 +457,7 @@ class Slow:
     def predict(self, texts):
         print("begun", flush=True)
         time.sleep(60)
+Slow.info = {}
 predict.load_classifier = lambda archive, folder: Slow()
 sys.exit(predict.main())
 """
@@ -349,7 +465,7 @@ sys.exit(predict.main())
 
 def start(settings: JobSettings) -> subprocess.Popen[str]:
     environment = {
-        name.upper(): value for name, value in vars(settings).items() if value
+        name.upper(): str(value) for name, value in vars(settings).items() if value
     } | os.environ
     return subprocess.Popen(
         [sys.executable, "-c", CHILD],
@@ -386,14 +502,13 @@ def test_100_000_rows_take_seconds(settings: JobSettings) -> None:
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         (tmp_path / str(count)).write_bytes(b"".join(_rows(count)))
-        counts = predict.Counts()
         tracemalloc.start()
-        with (tmp_path / str(count)).open("rb") as file:
-            table = predict.open_table(file, "a.csv", "text")
-            predict._predict(table, Brakes(), 1, tmp_path, counts)
+        with (tmp_path / str(count)).open("rb") as file, rejects_writer(tmp_path / "r") as rejects:
+            table = open_table(file, "a.csv", "text")
+            tally = predict_table(table, Brakes(), 1, tmp_path, rejects)
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert counts.predicted == count
+        assert tally.predicted == count
         return highest
 
     assert peak(40_000) < 1.2 * peak(8_000)
