@@ -8,6 +8,9 @@ UV := .venv/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
   --no-header --python-version 3.10
 READY := .venv/.ready
+# Checkov pins packages that do not go with ours, so it has an environment of its own.
+SCAN := .venv/scan
+TEMPLATES = $(wildcard */stack.yaml)
 
 .PHONY: help demo test lint lock clean
 .DEFAULT_GOAL := help
@@ -15,7 +18,7 @@ READY := .venv/.ready
 help:
 	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
 	@echo "make test   the test suite"
-	@echo "make lint   format, lint, types, room boundaries"
+	@echo "make lint   format, lint, types, room boundaries, templates and their security"
 	@echo "make lock   resolve the requirements anew"
 	@echo "make clean  remove the environment and what the local cloud keeps"
 
@@ -27,11 +30,14 @@ demo: $(READY)
 test: $(READY)
 	.venv/bin/pytest $(ARGS)
 
-lint: $(READY)
+lint: $(READY) $(SCAN)/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/cfn-lint $(TEMPLATES)
+	BC_SKIP_MAPPING=TRUE $(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet \
+	  --file $(TEMPLATES)
 
 # uv comes first, by its hash; it installs everything else in seconds.
 $(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml
@@ -47,11 +53,18 @@ $(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml
 	@$(UV) pip install --quiet --no-deps --build-constraints containers/build.txt --editable .
 	@touch $@
 
+$(SCAN)/.ready: ci/scan.txt $(READY)
+	@rm -rf $(SCAN)
+	@.venv/bin/python -m venv --without-pip $(SCAN)
+	@$(UV) pip sync --quiet --python $(SCAN)/bin/python --require-hashes ci/scan.txt
+	@touch $@
+
 lock: $(READY)
 	echo 'uv' | $(LOCK) - --output-file containers/uv.txt
 	$(LOCK) containers/build.in --output-file containers/build.txt
 	$(LOCK) containers/validate.in --output-file containers/validate.txt
 	$(LOCK) containers/gluon-cpu.in --output-file containers/gluon-cpu.txt
+	$(LOCK) ci/scan.in --output-file ci/scan.txt
 	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt
 
 clean:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-import boto3
-
-from lambdas import registry
+from lambdas import clients
 from lambdas.log import log
+from lambdas.registry import Registry
+from lambdas.settings import ChampionSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker import SageMakerClient
 
 NO_CHAMPION = "no-champion.json"
 
@@ -36,18 +35,25 @@ class Champion(TypedDict):
 
 def handler(event: ChampionRequest, _context: object) -> Champion:
     """The entry point that Lambda calls."""
-    champion = find_champion(event, boto3.client("sagemaker"), boto3.client("s3"))
+    s3 = clients.s3()
+    registry = Registry(
+        clients.sagemaker(),
+        s3,
+        ChampionSettings.from_environment().models_bucket,
+        event["model_package_group"],
+    )
+    champion = find_champion(event, registry, s3)
     log("champion", group=event["model_package_group"], **champion)
     return champion
 
 
-def find_champion(request: ChampionRequest, sagemaker: SageMakerClient, s3: S3Client) -> Champion:
-    """The newest approved model of the group.
+def find_champion(request: ChampionRequest, registry: Registry, s3: S3Client) -> Champion:
+    """The newest approved model of the group that is not above the ceiling: the one that predicts.
 
     Without one, the Evaluate step still needs an input that exists: an object is made to lie under
     `no_champion_uri`, the same however often, and that prefix is the answer.
     """
-    model = registry.newest_approved(sagemaker, request["model_package_group"])
+    model = registry.newest_approved()
     if model is not None:
         return Champion(uri=model.artifact_uri, arn=model.arn, version=model.version)
     bucket, _, prefix = request["no_champion_uri"].removeprefix("s3://").partition("/")

@@ -29,6 +29,11 @@ class Aws:
         self._given = settings
         self._variables = variables or {}
 
+    @property
+    def given(self) -> Settings:
+        """The settings as they were read; nobody is asked for the account."""
+        return self._given
+
     @cached_property
     def settings(self) -> Settings:
         """The settings, with the account that the credentials belong to."""

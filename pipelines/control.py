@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines.aws import Aws
 from pipelines.errors import UserError
-from pipelines.images import ROOT
+from pipelines.images import ROOT, addresses
 from pipelines.settings import Settings
 
 ENDED = ("Succeeded", "Failed", "Stopped")
@@ -89,7 +89,8 @@ class Control:
 
     def upsert(self) -> str:
         """Stores today's definition; returns "created", "updated" or "unchanged"."""
-        text = build_definition(self.settings)
+        images = addresses(self.settings, self._aws.client("ecr"))
+        text = build_definition(self.settings, images)
         name, role = self.settings.pipeline_name, self.settings.role_arn("pipeline")
         try:
             existing = self._sagemaker.describe_pipeline(PipelineName=name)
@@ -307,8 +308,11 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path}: there is no such file")
 
 
-def build_definition(settings: Settings) -> str:
-    """Today's definition as JSON, without network and credentials."""
+def build_definition(settings: Settings, images: Mapping[str, str] | None = None) -> str:
+    """Today's definition as JSON, without network and credentials.
+
+    `images` are the images' addresses by target; without them they are named by tag.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
@@ -316,7 +320,7 @@ def build_definition(settings: Settings) -> str:
         try:
             from pipelines.definition import definition
 
-            return definition(settings)
+            return definition(settings, images or addresses(settings))
         finally:
             logging.disable(before)
 

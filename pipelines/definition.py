@@ -9,8 +9,8 @@ stores, and that both SageMaker and the local cloud run.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -20,6 +20,7 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
 from sagemaker.core.lambda_helper import Lambda
 from sagemaker.core.model_metrics import MetricsSource, ModelMetrics
+from sagemaker.core.network import NetworkConfig
 from sagemaker.core.processing import Processor
 from sagemaker.core.shapes import (
     CheckpointConfig,
@@ -54,7 +55,7 @@ from sagemaker.mlops.workflow.retry import (
 from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
-from sagemaker.train.configs import Compute, InputData, StoppingCondition
+from sagemaker.train.configs import Compute, InputData, Networking, StoppingCondition
 
 from pipelines.images import image
 from pipelines.settings import Settings
@@ -65,28 +66,17 @@ METRICS = {
     "validation:accuracy": r"val_accuracy=([0-9.eE+-]+)",
     "train:samples_per_s": r"samples_per_s=([0-9.eE+-]+)",
 }
+# Families with disks of their own: a `d` after the generation, and some without it.
+_OWN_DISKS = re.compile(r"ml\.([a-z]+\d+[a-z]*d[a-z]*|gr?[56]e?|p5[a-z]*|trn\d[a-z]*)\.")
 
 
-@dataclass(frozen=True)
-class Images:
-    """The images that the steps run in."""
-
-    validate: str
-    gluon: str
-
-    @classmethod
-    def of(cls, settings: Settings) -> Images:
-        """The images of this source tree, tagged by their content."""
-        return cls(image("validate").uri(settings), image("gluon-cpu").uri(settings))
-
-
-def definition(settings: Settings, images: Images | None = None) -> str:
-    """The pipeline as JSON."""
+def definition(settings: Settings, images: Mapping[str, str]) -> str:
+    """The pipeline as JSON; `images` are the images' addresses by target."""
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # it would ask IAM about the role's trust
-    return str(_build(settings, images or Images.of(settings)).definition())
+    return str(_build(settings, images).definition())
 
 
-def _build(settings: Settings, images: Images) -> Pipeline:
+def _build(settings: Settings, images: Mapping[str, str]) -> Pipeline:
     session = PipelineSession(
         # Nothing is called: the credentials only keep boto3 from looking for some.
         boto_session=boto3.Session("none", "none", region_name=settings.region),
@@ -142,15 +132,21 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     }
     columns = ["--text-column", text_column, "--label-column", label_column]
 
-    def processing(name: str, image_uri: str) -> Processor:
+    def processing(name: str, target: str) -> Processor:
         return Processor(
             role=settings.role_arn("processing"),
-            image_uri=image_uri,
+            image_uri=images[target],
             instance_count=1,
             instance_type=processing_instance_type,
             max_runtime_in_seconds=settings.max_processing_minutes * 60,
+            volume_kms_key=_volume_key(settings, settings.processing_instance_type),
+            output_kms_key=settings.key_arn,
+            network_config=NetworkConfig(
+                enable_network_isolation=not settings.needs_network,
+                encrypt_inter_container_traffic=True,
+            ),
             base_job_name=name,
-            env={**environment, "CLAIMFLOW_CODE_VERSION": image_uri.rpartition(":")[2]},
+            env={**environment, "CLAIMFLOW_CODE_VERSION": image(target).tag},
             tags=[Tag(key=key, value=value) for key, value in settings.tags.items()],
             sagemaker_session=session,
         )
@@ -158,7 +154,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     validate = ProcessingStep(
         name="Validate",
         description="Great Expectations: bad data stops the run before training is paid for",
-        step_args=processing("validate", images.validate).run(
+        step_args=processing("validate", "validate").run(
             inputs=[_input("train", train_data), _input("test", test_data)],
             # Continuous: the report is there although the job fails.
             outputs=[_output("validation", run_folder("validation"), "Continuous")],
@@ -169,7 +165,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     )
 
     trainer = ModelTrainer(
-        training_image=images.gluon,
+        training_image=images["gluon-cpu"],
         role=settings.role_arn("training"),
         sagemaker_session=session,
         base_job_name="train",
@@ -177,7 +173,13 @@ def _build(settings: Settings, images: Images) -> Pipeline:
             instance_type=training_instance_type,
             instance_count=training_instance_count,
             volume_size_in_gb=settings.training_volume_gb,
+            volume_kms_key_id=_volume_key(settings, settings.training_instance_type),
             enable_managed_spot_training=settings.use_spot,
+        ),
+        networking=Networking(
+            # What distributed training sends between its own containers passes all the same.
+            enable_network_isolation=not settings.needs_network,
+            enable_inter_container_traffic_encryption=True,
         ),
         stopping_condition=StoppingCondition(
             max_runtime_in_seconds=settings.max_training_minutes * 60,
@@ -190,8 +192,10 @@ def _build(settings: Settings, images: Images) -> Pipeline:
         checkpoint_config=CheckpointConfig(
             s3_uri=f"s3://{models}/checkpoints", local_path="/opt/ml/checkpoints"
         ),
-        output_data_config=OutputDataConfig(s3_output_path=run_folder("model")),
-        environment={**environment, "CLAIMFLOW_CODE_VERSION": images.gluon.rpartition(":")[2]},
+        output_data_config=OutputDataConfig(
+            s3_output_path=run_folder("model"), kms_key_id=settings.key_arn
+        ),
+        environment={**environment, "CLAIMFLOW_CODE_VERSION": image("gluon-cpu").tag},
         # SageMaker takes hyperparameters as text only.
         hyperparameters={
             "kind": model_kind,
@@ -236,7 +240,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     evaluate = ProcessingStep(
         name="Evaluate",
         description="Challenger and champion on the same test set",
-        step_args=processing("evaluate", images.gluon).run(
+        step_args=processing("evaluate", "gluon-cpu").run(
             inputs=[
                 _input("model", train.properties.ModelArtifacts.S3ModelArtifacts),
                 _input("champion", champion.properties.Outputs["uri"]),
@@ -255,7 +259,7 @@ def _build(settings: Settings, images: Images) -> Pipeline:
     register = ModelStep(
         name="Register",
         step_args=ModelBuilder(
-            image_uri=images.gluon,
+            image_uri=images["gluon-cpu"],
             s3_model_data_url=train.properties.ModelArtifacts.S3ModelArtifacts,
             role_arn=settings.role_arn("training"),
             instance_type="ml.m5.large",
@@ -347,6 +351,12 @@ def _build(settings: Settings, images: Images) -> Pipeline:
         pipeline_experiment_config=None,  # MLflow tracks; SageMaker Experiments is retired
         sagemaker_session=session,
     )
+
+
+def _volume_key(settings: Settings, instance_type: str) -> str | None:
+    """The key of an instance's volume; none where its disks are its own: SageMaker refuses a key
+    for them, they are encrypted by the machine."""
+    return None if _OWN_DISKS.match(instance_type) else settings.key_arn
 
 
 def _input(name: str, uri: Any) -> ProcessingInput:

@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipelines.settings import Settings
 
@@ -47,6 +48,28 @@ class Image:
 
     def uri(self, settings: Settings) -> str:
         return f"{settings.image_repository(self.target)}:{self.tag}"
+
+
+def addresses(settings: Settings, ecr: Any = None) -> dict[str, str]:
+    """The address of each target's image: by digest where the repository has the image of this
+    source tree, else (or without a client of the repository) by its tag."""
+    return {target: _address(image(target), settings, ecr) for target in TARGETS}
+
+
+def pushed_digest(ecr: Any, repository: str, tag: str) -> str | None:
+    """The digest that a repository knows a tag by; None where it has no such image."""
+    try:
+        found = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+    except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+        return None
+    return str(found["imageDetails"][0]["imageDigest"])
+
+
+def _address(described: Image, settings: Settings, ecr: Any) -> str:
+    repository = settings.image_repository(described.target)
+    name = repository.partition("/")[2]
+    digest = ecr and pushed_digest(ecr, name, described.tag)
+    return f"{repository}@{digest}" if digest else described.uri(settings)
 
 
 def source_files(source: str) -> list[Path]:

@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines.errors import UserError
+from pipelines.settings_file import SETTINGS_FILE, SettingsFile, nearest
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
-SETTINGS_FILE = "claimflow.toml"
 DEFAULT_REGION = "us-east-1"
 LOCAL_ACCOUNT = "123456789012"
 LONGEST_BUCKET = 63  # characters in the name of an S3 bucket
@@ -35,13 +35,76 @@ Role = Literal[
 Function = Literal["champion", "submit", "notify", "sweep"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
+Days = Annotated[int, Field(ge=1, le=3650)]
+LogDays = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653],
+    BeforeValidator(lambda days: int(days) if str(days).isdecimal() else days),
+]
+RoleArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$")]
+
+
+class Deployment(BaseModel):
+    """What only the stacks need: `[deployment]` in `claimflow.toml`.
+
+    Each is a parameter of the templates (`log_days` is `LogDays`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The network of the prediction jobs: the account's own, or (without) a small one with endpoints
+    # and no way to the internet.
+    vpc_id: Annotated[str, Field(pattern=r"^vpc-[0-9a-f]+$")] | None = None
+    subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")], ...] = ()
+    endpoint_zones: Literal["1", "2"] = "1"  # of the network that is made
+
+    # Who hears of predictions and faults.
+    notice_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    # An upload that waits longer for a model to be approved raises an alarm.
+    waiting_seconds: Annotated[int, Field(ge=900)] = 86_400
+
+    # How long is kept what is kept, in days.
+    log_days: LogDays = 90
+    upload_days: Days = 90
+    result_days: Days = 365
+    old_version_days: Days = 30
+    access_log_days: Days = 400
+
+    # The machines of the prediction jobs.
+    max_vcpus: Annotated[int, Field(ge=2, le=10_000)] = 32
+    use_gpu: bool = False
+    gpu_image: str | None = None  # address of an image that predicts on a GPU
+
+    # The image repositories belong to the project: one stage of an account makes them.
+    create_repositories: bool = True
+
+    # A SageMaker MLflow tracking server: costs money by the hour, used or not.
+    use_mlflow_server: bool = False
+
+    # The repository whose CI may deploy and start the pipeline, as owner/name.
+    github_repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    github_branch: Annotated[str, Field(pattern=r"^[\w./-]+$")] = "main"
+    github_environment: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    create_identity_provider: bool = True  # an account has one for GitHub
+    # A role for CloudFormation that the account's administrators made; with it CI may deploy.
+    deploy_role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$")] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Deployment:
+        if bool(self.vpc_id) != bool(self.subnet_ids):
+            raise ValueError("vpc_id and subnet_ids belong together: give both, or neither")
+        if self.use_gpu and not self.gpu_image:
+            raise ValueError("use_gpu needs gpu_image, the address of an image for a GPU")
+        return self
 
 
 class Settings(BaseSettings):
-    """From `CLAIMFLOW_*` in the environment, then `claimflow.toml`, then the defaults here."""
+    """From `CLAIMFLOW_*` in the environment, then `claimflow.toml` (the table of the stage before
+    what stands at the top), then the defaults here."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CLAIMFLOW_", toml_file=SETTINGS_FILE, frozen=True, extra="forbid"
+        env_prefix="CLAIMFLOW_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     # Where it runs.
@@ -75,6 +138,9 @@ class Settings(BaseSettings):
     # Tracking: an http(s) address, the ARN of a SageMaker tracking server, or "none".
     mlflow_tracking_uri: str = "none"
 
+    # The stacks on AWS.
+    deployment: Deployment = Deployment()
+
     # The local cloud.
     state: Path = Path(".claimflow")
 
@@ -97,11 +163,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names them
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, SettingsFile(settings_cls)
 
     @classmethod
     def load(cls, **given: object) -> Settings:
-        """Reads the settings.
+        """Reads the settings; what is given here (but None) wins, as `stage` does with `--stage`.
 
         Raises
         ------
@@ -109,25 +175,11 @@ class Settings(BaseSettings):
             A value that does not fit, or a name in `claimflow.toml` that is no setting: one line.
         """
         try:
-            return cls(**given)  # type: ignore[arg-type]
+            return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            if not name:  # of several settings together
-                raise UserError(
-                    f"{SETTINGS_FILE}: {first['msg'].removeprefix('Value error, ')}"
-                ) from None
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(sorted(cls.model_fields))
-                raise UserError(
-                    f"{SETTINGS_FILE}: there is no setting {name}; known: {known}"
-                ) from None
-            raise UserError(
-                f"setting {name} ({SETTINGS_FILE} or CLAIMFLOW_{name.upper()}): "
-                f"got {first['input']!r}; {first['msg']}"
-            ) from None
-        except ValueError as error:  # a TOML file that does not parse
-            raise UserError(f"{SETTINGS_FILE} cannot be read: {error}") from None
+            raise UserError(_sentence(error)) from None
+        except ValueError as error:  # an environment variable that holds no value of its type
+            raise UserError(f"the settings cannot be read: {error}") from None
 
     def with_account(self, account: str) -> Settings:
         """The same settings for a known account."""
@@ -148,21 +200,20 @@ class Settings(BaseSettings):
         return self.prefix
 
     def bucket(self, purpose: Bucket) -> str:
-        return f"{self.prefix}-{purpose}-{self._account}-{self.region}"
+        return f"{self.prefix}-{purpose}-{self.known_account}-{self.region}"
 
     def role_arn(self, purpose: Role) -> str:
-        return f"arn:aws:iam::{self._account}:role/{self.prefix}-{purpose}"
+        return f"arn:aws:iam::{self.known_account}:role/{self.prefix}-{purpose}"
 
     def function_name(self, purpose: Function) -> str:
         return f"{self.prefix}-{purpose}"
 
     def function_arn(self, purpose: Function) -> str:
-        return (
-            f"arn:aws:lambda:{self.region}:{self._account}:function:{self.function_name(purpose)}"
-        )
+        name = self.function_name(purpose)
+        return f"arn:aws:lambda:{self.region}:{self.known_account}:function:{name}"
 
     def image_repository(self, target: str) -> str:
-        return f"{self._account}.dkr.ecr.{self.region}.amazonaws.com/{self.project}/{target}"
+        return f"{self.known_account}.dkr.ecr.{self.region}.amazonaws.com/{self.project}/{target}"
 
     @property
     def upload_queue(self) -> str:
@@ -178,7 +229,7 @@ class Settings(BaseSettings):
 
     @property
     def notice_topic_arn(self) -> str:
-        return f"arn:aws:sns:{self.region}:{self._account}:{self.prefix}-notices"
+        return f"arn:aws:sns:{self.region}:{self.known_account}:{self.prefix}-notices"
 
     @property
     def job_queue(self) -> str:
@@ -189,12 +240,40 @@ class Settings(BaseSettings):
         return f"{self.prefix}-predict"
 
     @property
+    def key_arn(self) -> str:
+        """The key that everything is encrypted with, by its alias."""
+        return f"arn:aws:kms:{self.region}:{self.known_account}:alias/{self.prefix}"
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the steps' containers call anything: without tracking they only see files."""
+        return self.mlflow_tracking_uri != "none"
+
+    @property
     def tags(self) -> dict[str, str]:
         return {"project": self.project, "stage": self.stage}
 
     @property
-    def _account(self) -> str:
+    def known_account(self) -> str:
+        """The account, or that of the local cloud where none is known."""
         return self.account or LOCAL_ACCOUNT
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault, in one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        model = Deployment if path[:-1] == ["deployment"] else Settings
+        return (
+            f"{SETTINGS_FILE}: there is no setting {name}; {nearest(path[-1], model.model_fields)}"
+        )
+    if first["type"] == "value_error":  # of several settings together
+        return f"{SETTINGS_FILE}: {message}"
+    variable = f"CLAIMFLOW_{'__'.join(path).upper()}"
+    return f"setting {name} ({SETTINGS_FILE} or {variable}): got {first['input']!r}; {message}"
 
 
 def _region() -> str:

@@ -13,6 +13,8 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from pipelines.local.access import Access, Caller
+from pipelines.local.aws_json import Request, invalid
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents, write_atomically
 from pipelines.local.environments import Environments
@@ -20,10 +22,13 @@ from pipelines.local.event_sources import EventSources
 from pipelines.local.executor import Services
 from pipelines.local.functions import Functions
 from pipelines.local.gateway import Gateway
-from pipelines.local.jobs import Jobs
+from pipelines.local.iam_actions import operation_calls
+from pipelines.local.iam_context import Place
+from pipelines.local.jobs import Assumed, Jobs
 from pipelines.local.logs import Logs
 from pipelines.local.moto_bridge import (
     ObjectStore,
+    Roles,
     function_code,
     moto_application,
     request_handler,
@@ -32,11 +37,14 @@ from pipelines.local.objects import Objects
 from pipelines.local.pipeline_service import PipelineService
 from pipelines.local.process_engine import ProcessEngine
 from pipelines.local.registry import Registry
-from pipelines.local.replay import replay_uploads
 from pipelines.local.resources import create_resources
+from pipelines.local.schedules import Schedules
 from pipelines.local.step_cache import StepCache
 from pipelines.settings import LOCAL_ACCOUNT, Settings
 
+SAGEMAKER = "sagemaker.amazonaws.com"
+# What the crash of a local cloud may have lost is found at its next start, however young it is.
+SWEEP_ALL = {"minimum_age_seconds": 0}
 SIGNED_WITH = "local"  # signatures are not checked: the access key is the secret
 INTERRUPTED = (
     "InternalServerError: The local cloud ended while this ran; start again, "
@@ -55,6 +63,11 @@ class LocalCloud:
         region = self._settings.region
         arn = f"arn:aws:{{}}:{region}:{LOCAL_ACCOUNT}"
         self._access_key = _access_key(state)
+        self._access = Access(
+            self._access_key, Roles(LOCAL_ACCOUNT), lambda arn: self._jobs.tags(arn)
+        )
+        self._place = Place(LOCAL_ACCOUNT, region)
+        self._objects_of_role: dict[str, Objects] = {}
         self._store = ObjectStore(state / "objects", LOCAL_ACCOUNT, region)
         self._server: BaseWSGIServer = make_server(
             "127.0.0.1",
@@ -64,7 +77,7 @@ class LocalCloud:
             request_handler=request_handler(),
         )
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        documents = Documents(state / "documents")
+        documents = self._documents = Documents(state / "documents")
         objects = Objects(self.client("s3"))
         logs = Logs(state / "logs", self.client("logs"))
         self._environments = Environments(state / "environments")
@@ -73,35 +86,28 @@ class LocalCloud:
         self._logs = logs
         self._registry = Registry(documents, arn.format("sagemaker"), self._announce)
         self._jobs = Jobs(
-            documents, arn.format("sagemaker"), objects, logs, engine, folder, self.variables()
+            documents, arn.format("sagemaker"), logs, engine, folder, self._assume_for_sagemaker
         )
         self._functions = Functions(
             lambda name: function_code(LOCAL_ACCOUNT, region, name),
             logs,
             state / "functions",
-            self.variables(),
+            self._variables_of,
         )
         self._event_sources = EventSources(self._functions, self.client)
+        self._schedules = Schedules(self._functions, self.client)
         self._batch = BatchJobs(
             documents,
             arn.format("batch"),
-            self.client("batch"),
+            self.client,
             logs,
             engine,
             state / "batch",
-            self.variables(),
-            slots=max(1, (os.cpu_count() or 2) // 2),
+            self._variables_of,
         )
-        services = Services(
-            documents,
-            self._jobs,
-            objects,
-            StepCache(documents),
-            self._invoke,
-            self._registry.create_model_package,
-            self._registry.describe_model_package,
+        self._pipelines = PipelineService(
+            documents, arn.format("sagemaker"), objects, self._services_of
         )
-        self._pipelines = PipelineService(documents, arn.format("sagemaker"), objects, services)
         self._gateway = Gateway(
             moto_application(),
             self._store,
@@ -109,7 +115,8 @@ class LocalCloud:
             self._batch,
             self._functions,
             self._event_sources,
-            self._access_key,
+            self._access,
+            self._place,
             {"pid": os.getpid(), "state": str(state)},
         )
 
@@ -122,7 +129,7 @@ class LocalCloud:
         self._logs.restore()
         create_resources(self._settings, self.client)
         self._batch.resume()
-        replay_uploads(self._settings, self.client("s3"), self.client("events"))
+        self._schedules.start(json.dumps(SWEEP_ALL))
 
     def make_environments(self) -> None:
         """Makes the environments of the images, which the first jobs would otherwise wait for."""
@@ -131,33 +138,71 @@ class LocalCloud:
     def stop(self) -> None:
         """Stops what runs, and ends."""
         self._pipelines.close()
+        self._schedules.close()
         self._event_sources.close()
         self._batch.close()
         self._functions.close()
         self._server.shutdown()
         self._server.server_close()
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of this cloud."""
+    def client(self, service: str, key: str | None = None) -> Any:
+        """A boto3 client of this cloud; with the user's key, unless another is given."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
             region_name=self._settings.region,
-            aws_access_key_id=self._access_key,
+            aws_access_key_id=key or self._access_key,
             aws_secret_access_key=SIGNED_WITH,
             config=Config(retries={"max_attempts": 2}, read_timeout=120),
         )
 
     def variables(self) -> dict[str, str]:
         """What makes `aws`, boto3 and any other client use this cloud."""
+        return {**self._address(), **_credentials(self._access_key)}
+
+    def _address(self) -> dict[str, str]:
         region = self._settings.region
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
-            "AWS_ACCESS_KEY_ID": self._access_key,
-            "AWS_SECRET_ACCESS_KEY": SIGNED_WITH,
         }
+
+    def _variables_of(self, role: str) -> dict[str, str]:
+        """What a process needs to act as a role; without one it has no credentials."""
+        return {**self._address(), **(_credentials(self._access.key(role)) if role else {})}
+
+    def _objects_of(self, role: str) -> Objects:
+        """S3 as a role sees it."""
+        if role not in self._objects_of_role:
+            self._objects_of_role[role] = Objects(self.client("s3", self._access.key(role)))
+        return self._objects_of_role[role]
+
+    def _assume_for_sagemaker(self, role: str) -> Assumed:
+        if not self._access.can_be_assumed(role, SAGEMAKER):
+            raise invalid(
+                f"Could not assume role {role}. Please ensure that the role exists and allows "
+                f"principal '{SAGEMAKER}' to assume the role."
+            )
+        return Assumed(self._variables_of(role), self._objects_of(role))
+
+    def _services_of(self, role: str) -> Services:
+        """What the steps of a pipeline with this role call."""
+
+        def authorize(service: str, operation: str, request: Request) -> None:
+            calls = operation_calls(service, operation, request, self._place)
+            self._access.require(Caller(role), calls)
+
+        return Services(
+            self._documents,
+            self._jobs,
+            self._objects_of(role),
+            StepCache(self._documents),
+            self._invoke,
+            self._registry.create_model_package,
+            self._registry.describe_model_package,
+            authorize,
+        )
 
     def _invoke(self, arn: str, payload: bytes) -> tuple[bytes, str | None]:
         answer = self._functions.invoke(arn, payload)
@@ -188,6 +233,10 @@ class LocalCloud:
                 }
             ]
         )
+
+
+def _credentials(key: str) -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": SIGNED_WITH}
 
 
 def _access_key(state: Path) -> str:

@@ -5,7 +5,6 @@ Every write replaces the file in one step, so that a crash leaves the old docume
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import threading
@@ -31,15 +30,22 @@ class Documents:
 
     def get(self, kind: str, key: str) -> Document | None:
         with self._lock:
-            return copy.deepcopy(self._kinds.get(kind, {}).get(key))
+            document = self._kinds.get(kind, {}).get(key)
+            return None if document is None else _copy(document)
 
     def all(self, kind: str) -> list[Document]:
         with self._lock:
-            return copy.deepcopy(list(self._kinds.get(kind, {}).values()))
+            return [_copy(document) for document in self._kinds.get(kind, {}).values()]
+
+    def find(self, kind: str, is_wanted: Callable[[Document], bool]) -> list[Document]:
+        """Copies of those that are wanted; the others are not copied, which is what takes time."""
+        with self._lock:
+            documents = self._kinds.get(kind, {}).values()
+            return [_copy(document) for document in documents if is_wanted(document)]
 
     def put(self, kind: str, key: str, document: Document) -> None:
         with self._lock:
-            self._kinds.setdefault(kind, {})[key] = copy.deepcopy(document)
+            self._kinds.setdefault(kind, {})[key] = _copy(document)
             self._write(kind, key, document)
 
     def change(self, kind: str, key: str, change: Callable[[Document], None]) -> Document:
@@ -48,7 +54,7 @@ class Documents:
             document = self._kinds[kind][key]
             change(document)
             self._write(kind, key, document)
-            return copy.deepcopy(document)
+            return _copy(document)
 
     def delete(self, kind: str, key: str) -> None:
         with self._lock:
@@ -63,12 +69,21 @@ class Documents:
 
     def _write(self, kind: str, key: str, document: Document) -> None:
         kept = {"key": key, "document": document}
-        write_atomically(self._path(kind, key), json.dumps(kept, indent=1).encode())
+        write_atomically(self._path(kind, key), json.dumps(kept).encode())
+
+
+def _copy(document: Document) -> Document:
+    """What a restart would read back; several times as fast as `copy.deepcopy`."""
+    copied: Document = json.loads(json.dumps(document))
+    return copied
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, or a crash, sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{threading.get_ident()}.part")
-    temporary.write_bytes(content)
+    try:
+        temporary.write_bytes(content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
     temporary.replace(path)

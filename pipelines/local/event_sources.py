@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 import uuid
@@ -15,13 +16,16 @@ from pipelines.local.aws_json import Request, Response, ServiceError
 from pipelines.local.documents import Document
 from pipelines.local.functions import Functions
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 20  # that an empty queue keeps a request waiting
+PAUSE_SECONDS = 1.0  # after a fault
+MOST_AT_ONCE = 1000  # invocations for one queue, on AWS
 
 
 class EventSources:
     """Takes messages from SQS queues to functions, as Lambda's event source mappings do: a batch
     that the function answers is deleted, but for the failures that it reports; the rest comes
-    again, and after the queue's limit of tries goes to its dead-letter queue."""
+    again, and after the queue's limit of tries goes to its dead-letter queue. As many batches are
+    under way at a time as `MaximumConcurrency` says, by default one for each core."""
 
     def __init__(self, functions: Functions, client: Callable[[str], Any]) -> None:
         self._functions = functions
@@ -35,25 +39,31 @@ class EventSources:
         Raises
         ------
         ServiceError
-            The function or the queue does not exist.
+            The function or the queue does not exist, or a number is not one that AWS takes.
         """
         function = self._functions.find(request["FunctionName"])
         name = request["EventSourceArn"].rpartition(":")[2]
+        scaling = request.get("ScalingConfig") or {}
+        at_once = scaling.get("MaximumConcurrency", max(2, os.cpu_count() or 2))
+        if not 2 <= at_once <= MOST_AT_ONCE:
+            raise _invalid(f"MaximumConcurrency {at_once} must be between 2 and {MOST_AT_ONCE}")
         try:
             queue = self._client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
         except ClientError as error:
-            raise ServiceError("InvalidParameterValueException", f"{name}: {error}") from None
+            raise _invalid(f"{name}: {error}") from None
         mapping = {
             "UUID": str(uuid.uuid4()),
             "EventSourceArn": request["EventSourceArn"],
             "FunctionArn": function.arn,
             "BatchSize": request.get("BatchSize", 10),
             "FunctionResponseTypes": request.get("FunctionResponseTypes", []),
+            "ScalingConfig": scaling,
             "State": "Enabled",
             "LastModified": time.time(),
         }
         self._mappings[mapping["UUID"]] = mapping
-        threading.Thread(target=self._poll, args=(mapping, queue), daemon=True).start()
+        room = threading.Semaphore(at_once)
+        threading.Thread(target=self._poll, args=(mapping, queue, room), daemon=True).start()
         return mapping
 
     def get(self, uuid: str) -> Response:
@@ -62,7 +72,7 @@ class EventSources:
         return self._mappings[uuid]
 
     def delete(self, uuid: str) -> Response:
-        """Takes no more messages; the batch at hand is finished."""
+        """Takes no more messages; the batches at hand are finished."""
         self.get(uuid)
         return {**self._mappings.pop(uuid), "State": "Deleting"}
 
@@ -81,24 +91,41 @@ class EventSources:
     def close(self) -> None:
         self._closed.set()
 
-    def _poll(self, mapping: Document, queue: str) -> None:
+    def _is_open(self, mapping: Document) -> bool:
+        return not self._closed.is_set() and mapping["UUID"] in self._mappings
+
+    def _poll(self, mapping: Document, queue: str, room: threading.Semaphore) -> None:
         sqs = self._client("sqs")
-        while not self._closed.is_set() and mapping["UUID"] in self._mappings:
+
+        def hand_over(messages: list[Document]) -> None:
+            try:
+                done = self._deliver(mapping, messages)
+                if done:
+                    entries = [{"Id": str(i), "ReceiptHandle": one} for i, one in enumerate(done)]
+                    sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
+            except Exception:  # the server is going down: the messages come again
+                self._closed.wait(PAUSE_SECONDS)
+            finally:
+                room.release()
+
+        while self._is_open(mapping):
+            room.acquire()  # first: a message that nobody has time for stays visible to others
+            messages: list[Document] = []
             try:
                 received = sqs.receive_message(
                     QueueUrl=queue,
                     MaxNumberOfMessages=min(10, mapping["BatchSize"]),
+                    WaitTimeSeconds=POLL_SECONDS,
                     AttributeNames=["All"],
                     MessageAttributeNames=["All"],
                 )
                 messages = received.get("Messages", [])
-                for receipt in self._deliver(mapping, messages) if messages else []:
-                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
             except Exception:  # the server is going down, or the queue is gone: try again later
-                self._closed.wait(1.0)
-                continue
-            if not messages:
-                self._closed.wait(POLL_SECONDS)
+                self._closed.wait(PAUSE_SECONDS)
+            if messages and self._is_open(mapping):
+                threading.Thread(target=hand_over, args=(messages,), daemon=True).start()
+            else:
+                room.release()
 
     def _deliver(self, mapping: Document, messages: list[Document]) -> list[str]:
         """Invokes the function and returns the receipts of the messages that are done."""
@@ -131,3 +158,7 @@ class EventSources:
         if not failed <= {one["messageId"] for one in records}:
             return []  # as Lambda does: a failure that is none of the batch's fails all of it
         return [one["receiptHandle"] for one in records if one["messageId"] not in failed]
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("InvalidParameterValueException", message)

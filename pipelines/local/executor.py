@@ -52,9 +52,13 @@ class StepStoppedError(Exception):
     """The execution was stopped while the step ran."""
 
 
+# Raises ServiceError where the pipeline's role may not do this: (service, operation, request).
+Authorize = Callable[[str, str, Request], None]
+
+
 @dataclass(frozen=True)
 class Services:
-    """What steps call."""
+    """What steps call, as the pipeline's role."""
 
     documents: Documents
     jobs: Jobs
@@ -63,6 +67,7 @@ class Services:
     invoke: InvokeFunction
     create_model_package: Callable[[Request], Response]
     describe_model_package: Callable[[Request], Response]
+    authorize: Authorize
 
 
 class Executor:
@@ -242,6 +247,7 @@ class Executor:
         )
         suffix = "".join(random.choices(string.ascii_letters + string.digits, k=10))  # noqa: S311
         name = f"pipelines-{self._arn.rpartition('/')[2]}-{step.name[:20]}-{suffix}"
+        self._authorize("sagemaker", f"Create{key}", {f"{key}Name": name, **arguments})
         with self._lock:
             if self._stopping.is_set():
                 raise StepStoppedError
@@ -263,6 +269,7 @@ class Executor:
 
     def _run_lambda(self, step: Step, arguments: Document) -> tuple[Document, Document]:
         arn = step.document["FunctionArn"]
+        self._authorize("lambda", "Invoke", {"FunctionName": arn})
         result, error = self._services.invoke(arn, json.dumps(arguments).encode())
         if error:
             raise StepFailedError(f"ClientError: The function {arn} failed: {error}")
@@ -287,9 +294,18 @@ class Executor:
             request.pop("SkipModelValidation", None)
         operation = service_model("sagemaker").operation_model("CreateModelPackage")
         check_request(operation, request)
+        self._authorize("sagemaker", "CreateModelPackage", request)
         arn = self._services.create_model_package(request)["ModelPackageArn"]
         package = self._services.describe_model_package({"ModelPackageName": arn})
         return package, {"RegisterModel": {"Arn": arn}}
+
+    def _authorize(self, service: str, operation: str, request: Request) -> None:
+        try:
+            self._services.authorize(service, operation, request)
+        except ServiceError as error:
+            raise StepFailedError(
+                f"ClientError: Failed to invoke {service}:{operation}. Error Details: {error}"
+            ) from None
 
     def _property_file(self, step_name: str, name: str) -> Any:
         step = self._definition.steps[step_name].document

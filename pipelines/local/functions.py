@@ -27,6 +27,7 @@ MAX_WORKERS = 8  # of all functions, at a time
 
 # The code of a function by name or ARN, or None.
 FindCode = Callable[[str], "FunctionCode | None"]
+EnvironmentOf = Callable[[str], dict[str, str]]  # a role's ARN → what lets a process act as it
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Functions:
     """Invokes functions."""
 
     def __init__(
-        self, find_code: FindCode, logs: Logs, folder: Path, environment: dict[str, str]
+        self, find_code: FindCode, logs: Logs, folder: Path, environment_of: EnvironmentOf
     ) -> None:
         self._find_code = find_code
         self._logs = logs
         self._folder = folder.resolve()
-        self._environment = environment
+        self._environment_of = environment_of
         self._idle: dict[str, list[_Worker]] = {}
         self._lock = threading.Lock()
         self._room = threading.Semaphore(MAX_WORKERS)
@@ -108,7 +109,8 @@ class Functions:
             found = self._idle[key].pop() if self._idle.get(key) else None
         for worker in old:
             worker.close()
-        return found or _Worker(key, code, self._unpack(code), self._logs, self._environment)
+        environment = self._environment_of(code.role)
+        return found or _Worker(key, code, self._unpack(code), self._logs, environment)
 
     def _unpack(self, code: FunctionCode) -> Path:
         place = self._folder / code.sha256.replace("/", "_").replace("+", "-").rstrip("=")

@@ -1,34 +1,39 @@
 """The front of the local cloud: one HTTP address, and who answers what.
 
 SageMaker, Batch's jobs, Lambda's invocations and event sources are ours; everything else is moto's,
-and what moto changes in S3 is written to files before the client gets its answer.
+and what moto changes in S3 is written to files before the client gets its answer. Whoever calls as
+a role may do what its policies allow.
 """
 
 from __future__ import annotations
 
-import hmac
+import io
 import json
 import re
 import traceback
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from botocore import xform_name
 
+from pipelines.local.access import Access, Caller
 from pipelines.local.aws_json import Request, Response, ServiceError, check_request, service_model
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.event_sources import EventSources
 from pipelines.local.functions import Functions
+from pipelines.local.iam_context import Place
+from pipelines.local.iam_objects import existence_call
+from pipelines.local.iam_requests import HttpRequest, calls
 from pipelines.local.moto_bridge import ObjectStore, WsgiApplication
+from pipelines.local.refusals import identity_of, refusal
 
 HEALTH = "/_claimflow/health"
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Operation = Callable[[Request], Response]
 
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
-_KEY = re.compile(r"Credential=([^/]+)/")
+_CREDENTIAL = re.compile(r"(?:.*Credential=)?([^/]+)/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
 _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _EVENT_SOURCE = re.compile(r"/2015-03-31/event-source-mappings/?([^/]*)")
 _BATCH_JOBS = ("SubmitJob", "DescribeJobs", "ListJobs", "TerminateJob", "CancelJob")
@@ -45,7 +50,8 @@ class Gateway:
         batch: BatchJobs,
         functions: Functions,
         event_sources: EventSources,
-        access_key: str,
+        access: Access,
+        place: Place,
         identity: Response,
     ) -> None:
         self._moto = moto
@@ -54,19 +60,29 @@ class Gateway:
         self._batch = batch
         self._functions = functions
         self._event_sources = event_sources
-        self._access_key = access_key
+        self._access = access
+        self._place = place
         self._identity = identity
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if _comes_from_a_page(environ):
             return _refuse(start_response, ServiceError("AccessDenied", "Not for web pages", 403))
-        path, service = _path(environ), _service(environ)
+        path, (key, service) = _path(environ), _credential(environ)
         if path == HEALTH:
             return _answer(start_response, 200, self._identity)
-        if not hmac.compare_digest(_key(environ).encode(), self._access_key.encode()):
+        caller = self._access.caller(key)
+        if caller is None:
             message = "The access key is not that of this local cloud: `claimflow local env`"
             return _refuse(start_response, ServiceError("InvalidClientTokenId", message, 403))
+        request = _request(environ, service, path)
         try:
+            if caller.role:
+                self._access.require(caller, calls(request, self._place))
+        except ServiceError as error:
+            return refusal(start_response, error, service, environ["REQUEST_METHOD"])
+        try:
+            if service == "sts" and caller.role and b"GetCallerIdentity" in _body(environ):
+                return identity_of(start_response, caller)
             if service == "sagemaker":
                 return _answer(start_response, 200, self._call_sagemaker(environ))
             operation = path.removeprefix("/v1/")
@@ -85,6 +101,8 @@ class Gateway:
             traceback.print_exc()
             fault = ServiceError("InternalFailure", f"The local cloud failed: {error!r}", 500)
             return _refuse(start_response, fault)
+        if caller.role and service == "s3" and request.method in ("GET", "HEAD"):
+            return self._read_as_role(environ, start_response, caller, path)
         return self._pass_on(environ, start_response, service, path)
 
     def _call_sagemaker(self, environ: Environ) -> Response:
@@ -138,6 +156,24 @@ class Gateway:
             "UnknownOperationException", "The local cloud does not know UpdateEventSourceMapping"
         )
 
+    def _read_as_role(
+        self, environ: Environ, start_response: StartResponse, caller: Caller, path: str
+    ) -> Iterable[bytes]:
+        """moto's answer; but that an object is missing is told to those who may list, alone."""
+        started: list[tuple[Any, ...]] = []
+
+        def hold(*arguments: Any) -> None:
+            started.append(arguments)
+
+        body = self._moto(environ, hold)
+        if started[0][0].startswith("404"):
+            try:
+                self._access.require(caller, [existence_call(path)])
+            except ServiceError as error:
+                return refusal(start_response, error, "s3", environ["REQUEST_METHOD"])
+        start_response(*started[0])
+        return body
+
     def _pass_on(
         self, environ: Environ, start_response: StartResponse, service: str | None, path: str
     ) -> Iterable[bytes]:
@@ -168,18 +204,41 @@ def _comes_from_a_page(environ: Environ) -> bool:
     return "HTTP_ORIGIN" in environ or host not in ("127.0.0.1", "localhost")
 
 
-def _key(environ: Environ) -> str:
-    """The access key of a request, signed in a header or in its address."""
-    found = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
-    if found:
-        return found.group(1)
-    return _query(environ).get("X-Amz-Credential", [""])[0].partition("/")[0]
+def _credential(environ: Environ) -> tuple[str, str | None]:
+    """The access key of a request, and the service that it is signed for, in a header or in its
+    address; no key and no service for an unsigned one."""
+    given = environ.get("HTTP_AUTHORIZATION") or _query(environ).get("X-Amz-Credential", [""])[0]
+    found = _CREDENTIAL.match(given)
+    return (found.group(1), found.group(2)) if found else ("", None)
 
 
-def _service(environ: Environ) -> str | None:
-    """The service that a request is signed for; None for an unsigned one."""
-    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-    return found.group(1) if found else None
+def _request(environ: Environ, service: str | None, path: str) -> HttpRequest:
+    return HttpRequest(
+        service or "",
+        environ["REQUEST_METHOD"],
+        path,
+        _query(environ),
+        _Headers(environ),
+        lambda: _body(environ),
+    )
+
+
+class _Headers(Mapping[str, str]):
+    """The headers of a request by their names in lower case."""
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        value: str = self._environ[f"HTTP_{name.upper().replace('-', '_')}"]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for name in self._environ if name.startswith("HTTP_"))
+        return (name[5:].lower().replace("_", "-") for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _path(environ: Environ) -> str:
@@ -194,8 +253,10 @@ def _query(environ: Environ) -> dict[str, list[str]]:
 
 
 def _body(environ: Environ) -> bytes:
+    """What a request carries; it can be read again."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     content: bytes = environ["wsgi.input"].read(length)
+    environ["wsgi.input"] = io.BytesIO(content)
     return content
 
 

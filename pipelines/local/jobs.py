@@ -15,15 +15,18 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import ClientError
 
 from pipelines.errors import UserError
 from pipelines.local.aws_json import (
     Request,
     Response,
+    ServiceError,
     check_request,
     in_period,
     invalid,
@@ -47,6 +50,18 @@ _CREATE = {TRAINING: "CreateTrainingJob", PROCESSING: "CreateProcessingJob"}
 _ML = "/opt/ml"
 
 
+@dataclass(frozen=True)
+class Assumed:
+    """What acts as a role: the variables of a process, and access to S3."""
+
+    environment: dict[str, str]
+    objects: Objects
+
+
+# A role's ARN → what acts as it; ServiceError where SageMaker cannot.
+Assume = Callable[[str], Assumed]
+
+
 class Jobs:
     """Runs jobs, and answers the API's questions about them."""
 
@@ -54,19 +69,17 @@ class Jobs:
         self,
         documents: Documents,
         arn_prefix: str,
-        objects: Objects,
         logs: Logs,
         engine: ProcessEngine,
         folder: Path,
-        environment: dict[str, str],
+        assume: Assume,
     ) -> None:
         self._documents = documents
         self._arn_prefix = arn_prefix
-        self._objects = objects
         self._logs = logs
         self._engine = engine
         self._folder = folder.resolve()
-        self._environment = environment
+        self._assume = assume
         self._stops: dict[str, threading.Event] = {}
 
     # What the executor, and create_…_job, call.
@@ -79,6 +92,7 @@ class Jobs:
         )
         if self._documents.get(kind, name):
             raise invalid(f"{_NAME[kind]} {name} already exists")
+        self._assume(arguments["RoleArn"])
         arn = f"{self._arn_prefix}:{kind.removesuffix('s')}/{name}"
         job = {
             **arguments,
@@ -108,8 +122,8 @@ class Jobs:
             stream = f"{name}/algo-1-{int(started)}"
             with contextlib.closing(self._logs.open(_LOG_GROUP[kind], stream)) as log:
                 run = self._run_training if kind == TRAINING else self._run_processing
-                status, reason, more = run(job, root, log.write)
-        except UserError as error:
+                status, reason, more = run(job, root, log.write, self._assume(job["RoleArn"]))
+        except (UserError, ServiceError, ClientError, Boto3Error) as error:
             status, reason, more = "Failed", f"ClientError: {error}", {}
         except Exception as error:  # a fault of the local cloud itself, or of its disk
             status, reason, more = "Failed", f"InternalServerError: {error!r}", {}
@@ -121,6 +135,12 @@ class Jobs:
         """Tells a running job to end: SIGTERM, and SIGKILL when the time of grace is over."""
         if name in self._stops:
             self._stops[name].set()
+
+    def tags(self, arn: str) -> dict[str, str] | None:
+        """The tags of a job by its ARN; None for what is no job."""
+        kind, _, name = arn.rpartition(":")[2].partition("/")
+        job = self._documents.get(f"{kind}s", name) if f"{kind}s" in _NAME else None
+        return None if job is None else {one["Key"]: one["Value"] for one in job.get("Tags") or []}
 
     def fail_interrupted(self, reason: str) -> None:
         """Ends the jobs that a former process of the local cloud left running."""
@@ -209,7 +229,7 @@ class Jobs:
     # The two kinds.
 
     def _run_training(
-        self, job: Document, root: Path, log: Callable[[str], None]
+        self, job: Document, root: Path, log: Callable[[str], None], role: Assumed
     ) -> tuple[str, str, Document]:
         name = job["TrainingJobName"]
         if int(job["ResourceConfig"].get("InstanceCount", 1)) != 1:
@@ -219,7 +239,7 @@ class Jobs:
         channels = job.get("InputDataConfig") or []
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
-            self._fetch(source["S3Uri"], root / "input" / "data" / channel["ChannelName"])
+            _fetch(role.objects, source["S3Uri"], root / "input" / "data" / channel["ChannelName"])
         config = root / "input" / "config"
         _write_json(config / "hyperparameters.json", job.get("HyperParameters") or {})
         _write_json(config / "inputdataconfig.json", _channel_config(channels))
@@ -238,13 +258,14 @@ class Jobs:
                 with contextlib.suppress(ValueError, IndexError):  # what it found is no number
                     finals.update({metric: float(found.group(1))} if found else {})
 
-        checkpoints = self._mirror_checkpoints(job, root)
+        checkpoints = _mirror_checkpoints(role.objects, job, root)
         with checkpoints:
             ended = self._run(
                 specification.get("TrainingImage", ""),
                 job,
                 root,
                 note,
+                role,
                 arguments=specification.get("ContainerArguments") or ["train"],
                 entrypoint=specification.get("ContainerEntrypoint"),
                 more={"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
@@ -259,19 +280,19 @@ class Jobs:
         if ended.exit_code == 0:
             archive = root / "model.tar.gz"
             _pack(root / "model", archive)
-            self._objects.upload(archive, job["ModelArtifacts"]["S3ModelArtifacts"])
+            role.objects.upload(archive, job["ModelArtifacts"]["S3ModelArtifacts"])
             if any((root / "output" / "data").iterdir()):
                 _pack(root / "output" / "data", root / "output.tar.gz")
                 uri = job["ModelArtifacts"]["S3ModelArtifacts"].rpartition("/")[0]
-                self._objects.upload(root / "output.tar.gz", f"{uri}/output.tar.gz")
+                role.objects.upload(root / "output.tar.gz", f"{uri}/output.tar.gz")
         return status, reason, more
 
     def _run_processing(
-        self, job: Document, root: Path, log: Callable[[str], None]
+        self, job: Document, root: Path, log: Callable[[str], None], role: Assumed
     ) -> tuple[str, str, Document]:
         for one in job.get("ProcessingInputs") or []:
             source = one["S3Input"]
-            self._fetch(source["S3Uri"], _below(root, source["LocalPath"]))
+            _fetch(role.objects, source["S3Uri"], _below(root, source["LocalPath"]))
         cluster = job["ProcessingResources"]["ClusterConfig"]
         _write_json(root / "config" / "processingjobconfig.json", job)
         _write_json(root / "config" / "resourceconfig.json", _resource_config(cluster))
@@ -283,7 +304,7 @@ class Jobs:
         for output, folder in outputs:
             folder.mkdir(parents=True, exist_ok=True)
             if output.get("S3UploadMode") == "Continuous":
-                mirrors.append(Mirror(self._objects, folder, output["S3Uri"]))
+                mirrors.append(Mirror(role.objects, folder, output["S3Uri"]))
         specification = job["AppSpecification"]
         try:
             ended = self._run(
@@ -291,6 +312,7 @@ class Jobs:
                 job,
                 root,
                 log,
+                role,
                 arguments=specification.get("ContainerArguments") or [],
                 entrypoint=specification.get("ContainerEntrypoint"),
                 more={},
@@ -302,7 +324,7 @@ class Jobs:
         if ended.exit_code == 0:
             for output, folder in outputs:
                 if output.get("S3UploadMode") != "Continuous":
-                    self._objects.upload_folder(folder, output["S3Uri"])
+                    role.objects.upload_folder(folder, output["S3Uri"])
         message = _read_text(root / "output" / "message")
         return status, reason, present(ExitMessage=message or None)
 
@@ -312,6 +334,7 @@ class Jobs:
         job: Document,
         root: Path,
         log: Callable[[str], None],
+        role: Assumed,
         *,
         arguments: list[str],
         entrypoint: list[str] | None,
@@ -324,7 +347,7 @@ class Jobs:
             arguments=[str(argument) for argument in arguments],
             entrypoint=entrypoint,
             environment={
-                **self._environment,
+                **role.environment,
                 **{key: str(value) for key, value in (job.get("Environment") or {}).items()},
                 **more,
                 "SAGEMAKER_BASE_DIR": str(root),
@@ -334,22 +357,24 @@ class Jobs:
         )
         return self._engine.run(task, log, self._stops[name])
 
-    def _fetch(self, uri: str, folder: Path) -> None:
-        try:
-            found = self._objects.download(uri, folder)
-        except ClientError as error:  # no such bucket, or no permission
-            raise UserError(f"{uri}: {error.response['Error']['Message']}") from error
-        if not found:
-            raise UserError(f"No S3 objects found under S3 URL {uri} given in input data source")
 
-    def _mirror_checkpoints(self, job: Document, root: Path) -> Mirror:
-        config = job.get("CheckpointConfig") or {}
-        if not config:
-            return Mirror(self._objects, root, None)
-        folder = _below(root, config.get("LocalPath", "/opt/ml/checkpoints"))
-        folder.mkdir(parents=True, exist_ok=True)
-        self._objects.download(config["S3Uri"], folder)
-        return Mirror(self._objects, folder, config["S3Uri"])
+def _fetch(objects: Objects, uri: str, folder: Path) -> None:
+    try:
+        found = objects.download(uri, folder)
+    except ClientError as error:  # no such bucket, or no permission
+        raise UserError(f"{uri}: {error.response['Error']['Message']}") from error
+    if not found:
+        raise UserError(f"No S3 objects found under S3 URL {uri} given in input data source")
+
+
+def _mirror_checkpoints(objects: Objects, job: Document, root: Path) -> Mirror:
+    config = job.get("CheckpointConfig") or {}
+    if not config:
+        return Mirror(objects, root, None)
+    folder = _below(root, config.get("LocalPath", "/opt/ml/checkpoints"))
+    folder.mkdir(parents=True, exist_ok=True)
+    objects.download(config["S3Uri"], folder)
+    return Mirror(objects, folder, config["S3Uri"])
 
 
 def _outcome(ended: Ended, left: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -28,7 +29,9 @@ class Logs:
         self._create(group, stream)
         path = self._root / group.strip("/") / f"{stream}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        (self._root / group.strip("/") / _MARKER).write_text(group, "utf-8")
+        marker = self._root / group.strip("/") / _MARKER
+        if not marker.exists():
+            marker.write_text(group, "utf-8")
         return LogStream(self._client, group, stream, path)
 
     def restore(self) -> None:
@@ -43,15 +46,14 @@ class Logs:
                 _send(self._client, group, stream, _read_events(path))
 
     def _create(self, group: str, stream: str) -> None:
-        exists = self._client.exceptions.ResourceAlreadyExistsException
-        for create, arguments in (
-            (self._client.create_log_group, {"logGroupName": group}),
-            (self._client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
-        ):
+        errors = self._client.exceptions
+        with contextlib.suppress(errors.ResourceAlreadyExistsException):
             try:
-                create(**arguments)
-            except exists:
-                continue
+                self._client.create_log_stream(logGroupName=group, logStreamName=stream)
+            except errors.ResourceNotFoundException:
+                with contextlib.suppress(errors.ResourceAlreadyExistsException):
+                    self._client.create_log_group(logGroupName=group)
+                self._client.create_log_stream(logGroupName=group, logStreamName=stream)
 
 
 class LogStream:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import itertools
 import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,16 @@ class FunctionCode:
     environment: dict[str, str]
     timeout: int  # seconds
     arn: str
+    role: str  # ARN
+
+
+@dataclass(frozen=True)
+class Role:
+    """What IAM has of a role: the texts of its policies, and of the one that says who may be it."""
+
+    arn: str
+    policies: tuple[str, ...]
+    trust: str
 
 
 def moto_application() -> WsgiApplication:
@@ -43,6 +56,9 @@ def moto_application() -> WsgiApplication:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     from moto.server import DomainDispatcherApplication, create_backend_app
 
+    _mend_speed()
+    _mend_rules()
+    _mend_queues()
     application: WsgiApplication = DomainDispatcherApplication(create_backend_app)
     return application
 
@@ -70,7 +86,94 @@ def function_code(account: str, region: str, name: str) -> FunctionCode | None:
         environment=dict(function.environment_vars),
         timeout=int(function.timeout),
         arn=function.function_arn,
+        role=function.role,
     )
+
+
+class Roles(Mapping[str, Role]):
+    """The roles of IAM by ARN, as they are at each moment."""
+
+    def __init__(self, account: str) -> None:
+        from moto.iam.models import iam_backends
+
+        self._backend = iam_backends[account]["aws"]
+
+    def __getitem__(self, arn: str) -> Role:
+        name = arn.rpartition("/")[2]
+        for role in list(self._backend.roles.values()):
+            if role.name == name and role.arn == arn:
+                attached = [
+                    version.document
+                    for policy in list(role.managed_policies.values())
+                    for version in policy.versions
+                    if version.is_default
+                ]
+                policies = (*role.policies.values(), *attached)
+                return Role(arn, policies, role.assume_role_policy_document)
+        raise KeyError(arn)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([role.arn for role in self._backend.roles.values()])
+
+    def __len__(self) -> int:
+        return len(self._backend.roles)
+
+
+@cache  # once: a second time would wrap what is mended already
+def _mend_speed() -> None:
+    """What moto works out anew each time: its own modules and methods for each request (half of
+    its time), a parser for each path of an event, all of a queue's attributes for each message."""
+    jsonpath: Any = importlib.import_module("jsonpath_ng.ext")
+    from moto import backends
+    from moto.core import responses
+    from moto.sqs.models import SQSBackend
+
+    modules = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    responses.method_names_from_class = cache(responses.method_names_from_class)
+    jsonpath.parse = lru_cache(1000)(jsonpath.parse)
+
+    def is_kept(self: Any, queue_name: str, message: Any) -> bool:
+        kept = float(self.get_queue(queue_name).message_retention_period)
+        return bool(message.sent_timestamp / 1000 + kept > time.time())
+
+    SQSBackend.is_message_valid_based_on_retention_period = is_kept
+
+
+@cache
+def _mend_rules() -> None:
+    """moto sends every event to the targets of a rule without a pattern, which is a schedule, and
+    of one that is disabled; with a function as the target it even fails."""
+    from moto.events.models import Rule
+
+    send = Rule.send_to_targets
+
+    def send_where_it_listens(self: Any, *arguments: Any, **more: Any) -> None:
+        if self.state == "ENABLED" and self.event_pattern.get_pattern():
+            send(self, *arguments, **more)
+
+    Rule.send_to_targets = send_where_it_listens
+
+
+@cache
+def _mend_queues() -> None:
+    """moto's queues lose messages: one that is sent while another is deleted may go with it, and
+    one that is received while another is deleted may be there twice. Each queue has a lock, which
+    moto takes for sending alone; here the others take it, too (whoever waits lets go of it)."""
+    from moto.sqs.models import Queue, SQSBackend
+
+    delete, receive = Queue.delete_message, SQSBackend.receive_message
+
+    def delete_alone(self: Any, receipt_handle: str) -> None:
+        with self._messages_lock:
+            delete(self, receipt_handle)
+
+    def receive_alone(self: Any, queue_name: str, *arguments: Any, **more: Any) -> Any:
+        with self.get_queue(queue_name)._messages_lock:
+            return receive(self, queue_name, *arguments, **more)
+
+    Queue.delete_message = delete_alone
+    SQSBackend.receive_message = receive_alone
 
 
 class ObjectStore:
@@ -88,6 +191,7 @@ class ObjectStore:
         self._backend = s3_backends[account]["aws"]
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], list[str]] = {}  # (bucket, key) → identities of versions
+        self._described: dict[str, dict[str, Any]] = {}  # bucket → what its bucket.json holds
 
     def restore(self) -> None:
         """Reads back what the files hold. No event is raised for it."""
@@ -111,6 +215,7 @@ class ObjectStore:
             folder = self._root / bucket_name
             if bucket is None:
                 shutil.rmtree(folder, ignore_errors=True)
+                self._described.pop(bucket_name, None)
                 for kept in [one for one in self._kept if one[0] == bucket_name]:
                     del self._kept[kept]
                 return
@@ -119,9 +224,15 @@ class ObjectStore:
                 "region": bucket.region_name,
                 "versioning": bucket.versioning_status,
             }
-            write_atomically(folder / "bucket.json", json.dumps(description).encode())
-            kept_keys = {name for owner, name in self._kept if owner == bucket_name}
-            for name in [key] if key is not None else kept_keys | set(bucket.keys):
+            if self._described.get(bucket_name) != description:
+                write_atomically(folder / "bucket.json", json.dumps(description).encode())
+                self._described[bucket_name] = description
+            if key is not None:
+                names = {key}
+            else:
+                names = {name for owner, name in self._kept if owner == bucket_name}
+                names |= set(bucket.keys)
+            for name in names:
                 self._keep_key(folder, bucket_name, name, list(bucket.keys.getlist(name, []) or []))
 
     def _keep_key(self, folder: Path, bucket: str, key: str, versions: list[Any]) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import string
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -34,12 +35,16 @@ class PipelineService:
     """Pipelines and executions."""
 
     def __init__(
-        self, documents: Documents, arn_prefix: str, objects: Objects, services: Services
+        self,
+        documents: Documents,
+        arn_prefix: str,
+        objects: Objects,
+        services_of: Callable[[str], Services],
     ) -> None:
         self._documents = documents
         self._arn_prefix = arn_prefix
         self._objects = objects
-        self._services = services
+        self._services_of = services_of  # a role's ARN → what steps call as it
         self._running: dict[str, tuple[Executor, threading.Thread]] = {}
         self._lock = threading.Lock()
 
@@ -179,7 +184,7 @@ class PipelineService:
                 pipeline["PipelineName"],
                 lambda document: document.update(LastExecutionTime=now(), LastRunTime=now()),
             )
-            executor = Executor(self._services, arn, definition)
+            executor = Executor(self._services_of(pipeline["RoleArn"]), arn, definition)
             thread = threading.Thread(target=self._run, args=(executor, arn), daemon=True)
             self._running[arn] = (executor, thread)
             thread.start()

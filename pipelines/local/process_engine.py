@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ class Task:
     environment: Mapping[str, str]
     folder: Path  # stands for /opt/ml, and is the working directory
     timeout: float  # seconds
+    cores: frozenset[int] = frozenset()  # it is bound to; none: to no ones in particular
 
 
 class Prepared(Protocol):
@@ -67,21 +69,22 @@ class ProcessEngine:
         """
         place = self._prepare(task.image)
         passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-S",
-                supervise.__file__,
-                *place.command(task.arguments, task.entrypoint),
-            ],
-            env={**passed, **place.variables(), **task.environment},
-            cwd=task.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        with _bound_to(task.cores):
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-S",
+                    supervise.__file__,
+                    *place.command(task.arguments, task.entrypoint),
+                ],
+                env={**passed, **place.variables(), **task.environment},
+                cwd=task.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
         reader = threading.Thread(target=_read, args=(process, log), daemon=True)
         reader.start()
         deadline = time.monotonic() + task.timeout
@@ -102,6 +105,20 @@ class ProcessEngine:
             assert process.stdin is not None
             process.stdin.close()  # the supervisor kills the command and all its children
             process.wait()
+
+
+@contextlib.contextmanager
+def _bound_to(cores: frozenset[int]) -> Iterator[None]:
+    """Binds this thread to some cores for a while: a process that it starts then stays bound."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _read(process: subprocess.Popen[str], log: Callable[[str], None]) -> None:

@@ -1,216 +1,169 @@
-"""What an account holds before the first run: buckets, roles, functions, queues, rules, job
-definition.
+"""The stacks in the local cloud: their templates resolved, their resources made through the API.
 
-The local cloud makes them through the API, under the names that the settings give; on AWS they come
-from the stacks of the rooms.
+What was made is noted in the parameter store, a parameter for each stack, so that a later
+deployment knows what has changed. moto forgets both at its end; the start of the local cloud makes
+them again.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
-from lambdas.layout import INCOMING
-from pipelines.images import TARGETS, image
-from pipelines.lambda_package import zip_lambdas
+from pipelines.deploy import Change
+from pipelines.images import addresses
+from pipelines.local.resource_types import MAKERS, NOT_HERE
 from pipelines.settings import Settings
-
-MAX_RECEIVES = 5  # tries of the submit function before an upload goes to the dead-letter queue
-FUNCTION_SECONDS = 60
+from pipelines.stacks import Plan, Planned, Stack, parameters, plans
 
 Client = Callable[[str], Any]
 
 
 def create_resources(settings: Settings, client: Client) -> None:
-    """Makes what is not there yet."""
-    _buckets(settings, client("s3"))
-    _roles(settings, client("iam"))
-    _repositories(settings, client("ecr"))
-    _registry(settings, client("sagemaker"))
-    _batch(settings, client("batch"), client("ec2"))
-    _functions(settings, client("lambda"))
-    _upload_path(settings, client("sqs"), client("events"), client("lambda"))
+    """Makes what is not there yet, and changes what has changed."""
+    for stack in LocalStacks(settings, client).planned():
+        stack.apply()
 
 
-def _buckets(settings: Settings, s3: Any) -> None:
-    for purpose in ("data", "models", "predictions", "results"):
-        name = settings.bucket(purpose)
-        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
-            place = {"LocationConstraint": settings.region}
-            more = {} if settings.region == "us-east-1" else {"CreateBucketConfiguration": place}
-            s3.create_bucket(Bucket=name, **more)
-        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_bucket_notification_configuration(
-        Bucket=settings.bucket("predictions"),
-        NotificationConfiguration={"EventBridgeConfiguration": {}},
-    )
+@dataclass(frozen=True)
+class Made:
+    """What is noted of a resource."""
+
+    type: str
+    name: str
+    digest: str  # of its properties
+    properties: dict[str, Any]  # those that its removal needs
 
 
-def _roles(settings: Settings, iam: Any) -> None:
-    services = {
-        "pipeline": "sagemaker",
-        "training": "sagemaker",
-        "processing": "sagemaker",
-        "champion": "lambda",
-        "submit": "lambda",
-        "predict": "ecs-tasks",
-        "execution": "ecs-tasks",
-    }
-    for purpose, service in services.items():
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": f"{service}.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                }
-            ],
+class LocalStack:
+    """One stack, as it is and as it is to be."""
+
+    def __init__(self, plan: Plan, client: Client, notes: Notes) -> None:
+        self.stack: Stack = plan.stack
+        self.outputs = plan.outputs
+        self._client = client
+        self._notes = notes
+        self._wanted = {
+            one.id: one for one in plan.resources if _is_here(one.type, plan.stack.room)
         }
-        name = settings.role_arn(purpose).rpartition("/")[2]  # type: ignore[arg-type]
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        self._before = notes.read(self.stack)
+
+    @property
+    def changes(self) -> list[Change]:
+        """What `apply` would do."""
+        added = [
+            Change("Add", one.id, one.type, one.name)
+            for one in self._wanted.values()
+            if one.id not in self._before
+        ]
+        modified = [
+            Change("Modify", one.id, one.type, one.name)
+            for one in self._wanted.values()
+            if one.id in self._before and self._before[one.id].digest != _digest(one)
+        ]
+        removed = [
+            Change("Remove", identifier, made.type, made.name)
+            for identifier, made in self._before.items()
+            if identifier not in self._wanted
+        ]
+        return [*added, *modified, *removed]
+
+    def apply(self) -> None:
+        changed = {one.id for one in self.changes}
+        for identifier, made in reversed(self._before.items()):
+            if identifier not in self._wanted:
+                self._remove(identifier, made)
+        for resource in self._wanted.values():
+            if resource.id in changed:
+                make, _ = MAKERS[resource.type]
+                make(self._client, resource)
+        if changed:
+            self._notes.write(
+                self.stack,
+                {
+                    one.id: Made(one.type, one.name, _digest(one), _for_removal(one))
+                    for one in self._wanted.values()
+                },
+            )
+
+    def remove(self) -> None:
+        """Removes what was made, the last first."""
+        for identifier, made in reversed(self._before.items()):
+            self._remove(identifier, made)
+        self._notes.delete(self.stack)
+
+    def _remove(self, identifier: str, made: Made) -> None:
+        _, remove = MAKERS[made.type]
+        remove(self._client, Planned(identifier, made.type, made.name, made.properties, False))
 
 
-def _repositories(settings: Settings, ecr: Any) -> None:
-    for target in TARGETS:
-        ecr.create_repository(
-            repositoryName=f"{settings.project}/{target}", imageTagMutability="IMMUTABLE"
+class LocalStacks:
+    """All stacks of a deployment in the local cloud."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self._client: Client = cache(client)
+        self._notes = Notes(settings, self._client)
+
+    def planned(self) -> list[LocalStack]:
+        """The stacks in their order."""
+        values = parameters(self._settings, addresses(self._settings))
+        queue_host = self._client("sqs").meta.endpoint_url
+        return [
+            LocalStack(plan, self._client, self._notes)
+            for plan in plans(self._settings, values, queue_host)
+        ]
+
+
+class Notes:
+    """What was made, by stack and id."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self._ssm = client("ssm")
+
+    def read(self, stack: Stack) -> dict[str, Made]:
+        try:
+            found = self._ssm.get_parameter(Name=self._name(stack))
+        except self._ssm.exceptions.ParameterNotFound:
+            return {}
+        return {name: Made(**one) for name, one in json.loads(found["Parameter"]["Value"]).items()}
+
+    def write(self, stack: Stack, made: dict[str, Made]) -> None:
+        value = json.dumps({name: asdict(one) for name, one in made.items()})
+        self._ssm.put_parameter(
+            Name=self._name(stack), Value=value, Type="String", Tier="Advanced", Overwrite=True
         )
 
+    def delete(self, stack: Stack) -> None:
+        try:
+            self._ssm.delete_parameter(Name=self._name(stack))
+        except self._ssm.exceptions.ParameterNotFound:
+            return
 
-def _registry(settings: Settings, sagemaker: Any) -> None:
-    groups = sagemaker.list_model_package_groups(NameContains=settings.model_package_group)
-    names = [one["ModelPackageGroupName"] for one in groups["ModelPackageGroupSummaryList"]]
-    if settings.model_package_group not in names:
-        sagemaker.create_model_package_group(
-            ModelPackageGroupName=settings.model_package_group,
-            ModelPackageGroupDescription="Text classifiers; the newest approved version predicts",
-        )
-
-
-def _batch(settings: Settings, batch: Any, ec2: Any) -> None:
-    network = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    of_network = [{"Name": "vpc-id", "Values": [network]}]
-    subnets = [one["SubnetId"] for one in ec2.describe_subnets(Filters=of_network)["Subnets"]]
-    groups = ec2.describe_security_groups(Filters=of_network)["SecurityGroups"]
-    environment = batch.create_compute_environment(
-        computeEnvironmentName=settings.job_queue,
-        type="MANAGED",
-        state="ENABLED",
-        computeResources={
-            "type": "FARGATE",
-            "maxvCpus": 8,
-            "subnets": subnets,
-            "securityGroupIds": [one["GroupId"] for one in groups],
-        },
-        serviceRole=settings.role_arn("predict"),
-    )
-    batch.create_job_queue(
-        jobQueueName=settings.job_queue,
-        state="ENABLED",
-        priority=1,
-        computeEnvironmentOrder=[
-            {"order": 1, "computeEnvironment": environment["computeEnvironmentArn"]}
-        ],
-    )
-    described = image("gluon-cpu")
-    batch.register_job_definition(
-        jobDefinitionName=settings.job_definition,
-        type="container",
-        platformCapabilities=["FARGATE"],
-        containerProperties={
-            "image": described.uri(settings),
-            "command": ["predict"],
-            "jobRoleArn": settings.role_arn("predict"),
-            "executionRoleArn": settings.role_arn("execution"),
-            "user": "10001",  # claimflow, in the image
-            "environment": [{"name": "CLAIMFLOW_CODE_VERSION", "value": described.tag}],
-            "resourceRequirements": [
-                {"type": "VCPU", "value": "2"},
-                {"type": "MEMORY", "value": "4096"},
-            ],
-        },
-        # A file that cannot be read (2) fails the same way each time; everything else may pass.
-        retryStrategy={
-            "attempts": 3,
-            "evaluateOnExit": [
-                {"onExitCode": "2", "action": "EXIT"},
-                {"onExitCode": "*", "action": "RETRY"},
-            ],
-        },
-        timeout={"attemptDurationSeconds": 6 * 3600},
-    )
+    def _name(self, stack: Stack) -> str:
+        return f"/claimflow/stacks/{stack.name(self._settings)}"
 
 
-def _functions(settings: Settings, functions: Any) -> None:
-    code = zip_lambdas()
-    environments = {
-        "champion": {},
-        "submit": {
-            "MODEL_PACKAGE_GROUP": settings.model_package_group,
-            "UPLOAD_BUCKET": settings.bucket("predictions"),
-            "RESULTS_BUCKET": settings.bucket("results"),
-            "JOB_QUEUE": settings.job_queue,
-            "JOB_DEFINITION": settings.job_definition,
-            "INCOMING_PREFIX": INCOMING,
-        },
-    }
-    for purpose, environment in environments.items():
-        functions.create_function(
-            FunctionName=settings.function_name(purpose),  # type: ignore[arg-type]
-            Runtime="python3.11",
-            Role=settings.role_arn(purpose),  # type: ignore[arg-type]
-            Handler=f"lambdas.{purpose}.handler",
-            Timeout=FUNCTION_SECONDS,
-            MemorySize=256,
-            Code={"ZipFile": code},
-            Environment={"Variables": environment},
-        )
+def _is_here(kind: str, room: str) -> bool:
+    if kind in MAKERS:
+        return True
+    if kind not in NOT_HERE:
+        raise ValueError(f"{room}/stack.yaml: the local cloud knows nothing of the type {kind}")
+    return False
 
 
-def _upload_path(settings: Settings, sqs: Any, events: Any, functions: Any) -> None:
-    """S3 and the model registry → EventBridge → SQS → the submit function."""
+def _digest(resource: Planned) -> str:
+    """Of everything that makes it what it is; of a function its code, too."""
+    text = json.dumps([resource.name, resource.properties], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def queue(name: str, **attributes: str) -> tuple[str, str]:
-        url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return url, found["Attributes"]["QueueArn"]
 
-    _, dead_letters = queue(settings.dead_letter_queue, MessageRetentionPeriod="1209600")
-    redrive = {"deadLetterTargetArn": dead_letters, "maxReceiveCount": MAX_RECEIVES}
-    _, uploads = queue(
-        settings.upload_queue,
-        VisibilityTimeout=str(6 * FUNCTION_SECONDS),  # what Lambda asks for
-        MessageRetentionPeriod="1209600",
-        RedrivePolicy=json.dumps(redrive),
-    )
-    patterns = {
-        "upload": {
-            "source": ["aws.s3"],
-            "detail-type": ["Object Created"],
-            "detail": {
-                "bucket": {"name": [settings.bucket("predictions")]},
-                "object": {"key": [{"prefix": INCOMING}]},
-            },
-        },
-        "approval": {
-            "source": ["aws.sagemaker"],
-            "detail-type": ["SageMaker Model Package State Change"],
-            "detail": {
-                "ModelPackageGroupName": [settings.model_package_group],
-                "ModelApprovalStatus": ["Approved"],
-            },
-        },
-    }
-    for name, pattern in patterns.items():
-        rule = f"{settings.prefix}-{name}"
-        events.put_rule(Name=rule, EventPattern=json.dumps(pattern), State="ENABLED")
-        events.put_targets(Rule=rule, Targets=[{"Id": "uploads", "Arn": uploads}])
-    functions.create_event_source_mapping(
-        EventSourceArn=uploads,
-        FunctionName=settings.function_arn("submit"),
-        BatchSize=10,
-        FunctionResponseTypes=["ReportBatchItemFailures"],
-    )
+def _for_removal(resource: Planned) -> dict[str, Any]:
+    if resource.type != "AWS::Lambda::EventSourceMapping":
+        return {}
+    return {name: resource.properties[name] for name in ("EventSourceArn", "FunctionName")}

@@ -8,13 +8,13 @@ import boto3
 import pytest
 
 from tests.conftest import make_buckets
-from tests.lambdas.eventbridge import GROUP, RESULTS, UPLOADS
+from tests.lambdas.eventbridge import GROUP, MODELS, RESULTS, UPLOADS
 
 
 @pytest.fixture
 def aws(empty_aws: str) -> str:
-    """The endpoint, empty but for two buckets, in the environment of a test's clients."""
-    make_buckets(UPLOADS, RESULTS)
+    """The endpoint, empty but for three buckets, in the environment of a test's clients."""
+    make_buckets(UPLOADS, RESULTS, MODELS)
     return empty_aws
 
 
@@ -27,7 +27,7 @@ def register(aws: str) -> Callable[..., str]:
         groups = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
         if group not in [found["ModelPackageGroupName"] for found in groups]:
             sagemaker.create_model_package_group(ModelPackageGroupName=group)
-        return sagemaker.create_model_package(
+        arn: str = sagemaker.create_model_package(
             ModelPackageGroupName=group,
             ModelApprovalStatus=status,
             InferenceSpecification={
@@ -36,5 +36,6 @@ def register(aws: str) -> Callable[..., str]:
                 "SupportedResponseMIMETypes": ["text/csv"],
             },
         )["ModelPackageArn"]
+        return arn
 
     return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-UPLOADS, RESULTS, GROUP = "uploads", "results", "claims"
+UPLOADS, RESULTS, MODELS, GROUP = "uploads", "results", "models", "claims"
 
 
 def created(key: str, etag: str = "e1", bucket: str = UPLOADS, **more: Any) -> str:
@@ -22,7 +22,7 @@ def created(key: str, etag: str = "e1", bucket: str = UPLOADS, **more: Any) -> s
     )
 
 
-def state_change(arn: str, status: str = "Approved", group: str = GROUP) -> str:
+def state_change(arn: str, status: str = "Approved", group: str = GROUP, version: int = 1) -> str:
     """The body of a message with EventBridge's event of a model package's new state."""
     return json.dumps(
         {
@@ -32,10 +32,61 @@ def state_change(arn: str, status: str = "Approved", group: str = GROUP) -> str:
             "source": "aws.sagemaker",
             "detail": {
                 "ModelPackageGroupName": group,
-                "ModelPackageVersion": 1,
+                "ModelPackageVersion": version,
                 "ModelPackageArn": arn,
                 "ModelPackageStatus": "Completed",
                 "ModelApprovalStatus": status,
+            },
+        }
+    )
+
+
+def retry(upload: str, **more: Any) -> str:
+    """The body of a message with which a person asks for another attempt."""
+    return json.dumps(
+        {
+            "source": "claimflow",
+            "detail-type": "Retry Upload",
+            "detail": {"upload_id": upload, **more},
+        }
+    )
+
+
+def notification(*keys: str, bucket: str = UPLOADS) -> str:
+    """The body of a message with S3's own notification: keys are encoded like a query string."""
+    return json.dumps(
+        {
+            "Records": [
+                {
+                    "eventSource": "aws:s3",
+                    "eventName": "ObjectCreated:CompleteMultipartUpload",
+                    "s3": {
+                        "bucket": {"name": bucket},
+                        "object": {"key": key, "size": 5, "eTag": "e1"},
+                    },
+                }
+                for key in keys
+            ]
+        }
+    )
+
+
+def job_change(name: str, status: str = "FAILED", **more: Any) -> str:
+    """The body of a message with EventBridge's event of a job's new state."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "c8f9c4b5-76e5-d76a-f980-7011e206042b",
+            "detail-type": "Batch Job State Change",
+            "source": "aws.batch",
+            "detail": {
+                "jobName": name,
+                "jobId": "4c7599ae-0a82-49aa-ba5a-4727fcce14a8",
+                "jobQueue": "arn:aws:batch:eu-west-1:123456789012:job-queue/predict",
+                "status": status,
+                "statusReason": "Essential container in task exited",
+                "container": {"exitCode": 1},
+                **more,
             },
         }
     )

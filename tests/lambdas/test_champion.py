@@ -9,11 +9,16 @@ import pytest
 
 from lambdas import champion
 from lambdas.champion import Champion, ChampionRequest
-from tests.lambdas.eventbridge import GROUP, RESULTS
+from tests.lambdas.eventbridge import GROUP, MODELS, RESULTS
 
 REQUEST = ChampionRequest(
     model_package_group=GROUP, no_champion_uri=f"s3://{RESULTS}/run/no-champion/"
 )
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS_BUCKET", MODELS)
 
 
 def test_the_champion_is_the_newest_approved_model(register: Callable[..., str]) -> None:
@@ -23,6 +28,15 @@ def test_the_champion_is_the_newest_approved_model(register: Callable[..., str])
     assert champion.handler(REQUEST, None) == Champion(
         uri="s3://models/model.tar.gz", arn=arn, version=2
     )
+
+
+def test_a_rollback_counts_for_the_champion_too(register: Callable[..., str]) -> None:
+    arn = register()
+    register()
+    boto3.client("s3").put_object(
+        Bucket=MODELS, Key=f"serving/{GROUP}.json", Body=b'{"ceiling": 1}'
+    )
+    assert champion.handler(REQUEST, None)["arn"] == arn
 
 
 @pytest.mark.parametrize("slash", ["", "/"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas import layout
 
-KEYS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=400)
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=400)
 
 
 def test_the_id_is_the_documented_formula_that_clients_compute_too() -> None:
@@ -36,5 +37,33 @@ def test_results_lie_under_the_name_of_the_upload() -> None:
 @given(KEYS)
 def test_every_key_of_the_results_fits_into_s3(key: str) -> None:
     prefix = layout.results_prefix(f"incoming/{key}", "0" * 32)
-    assert len(f"{prefix}predictions.jsonl.gz".encode()) <= layout.KEY_LIMIT
+    assert len(f"{prefix}retry-9999/predictions.jsonl.gz".encode()) <= layout.KEY_LIMIT
     assert prefix.endswith(f"/{'0' * 32}/")
+
+
+@given(KEYS, st.integers(1, 9999), st.integers(1, 9999))
+def test_the_keys_of_an_attempt_tell_upload_and_attempt(key: str, one: int, other: int) -> None:
+    upload = "0123456789abcdef" * 2
+    first = layout.results_prefix(f"incoming/{key}", upload)
+    prefix = layout.prefix_of_attempt(layout.prefix_of_attempt(first, other), one)
+    assert layout.parse_manifest_key(f"{prefix}manifest.json") == (upload, one)
+    assert layout.parse_job_name(layout.job_name(upload, one)) == (upload, one)
+    assert layout.prefix_of_attempt(prefix, 1) == first
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"results/a.csv/{'0' * 32}/predictions.csv",
+        f"results/a.csv/{'0' * 31}/manifest.json",
+        f"results/a.csv/{'0' * 32}/retry-0/manifest.json",
+        f"shards/a.csv/{'0' * 32}/manifest.json",
+    ],
+)
+def test_other_objects_are_no_manifests(key: str) -> None:
+    assert layout.parse_manifest_key(key) is None
+
+
+@pytest.mark.parametrize("name", ["predict", f"predict-{'0' * 33}", f"predict-{'0' * 32}-x", ""])
+def test_other_jobs_are_none_of_ours(name: str) -> None:
+    assert layout.parse_job_name(name) is None

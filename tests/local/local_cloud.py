@@ -24,7 +24,7 @@ from botocore.config import Config
 
 OK = "print('done')"  # a script that succeeds
 ACCOUNT, REGION = "123456789012", "us-east-1"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/t-test-pipeline"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/everything"  # of the tests: it may do all, for any service
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/t/plain:1"
 BUCKET = f"t-test-data-{ACCOUNT}-{REGION}"
 WAIT = 20.0  # seconds; everything here takes a fraction of one on a quiet machine
@@ -34,7 +34,7 @@ Document = dict[str, Any]
 class Cloud:
     """A local cloud in a process of its own (moto keeps its state per process)."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, program: str = "cloud_process.py") -> None:
         # No address and no certificate of the user's own may reach it.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("AWS_")
@@ -43,7 +43,7 @@ class Cloud:
         self.log = state.parent / f"{state.name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("cloud_process.py")), str(state)],
+                [sys.executable, str(Path(__file__).with_name(program)), str(state)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -56,6 +56,7 @@ class Cloud:
         self.variables: dict[str, str] = json.loads(said)
         self.endpoint = self.variables["AWS_ENDPOINT_URL"]
         self._clients: dict[str, Any] = {}
+        make_role(self, "everything", {"Effect": "Allow", "Action": "*", "Resource": "*"})
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
@@ -189,6 +190,27 @@ def unique(prefix: str) -> str:
 def folder(prefix: str = "out") -> str:
     """An address that nothing lies at yet."""
     return f"s3://{BUCKET}/{unique(prefix)}"
+
+
+def make_role(cloud: Cloud, name: str, *statements: Document) -> str:
+    """Makes a role with a policy of these statements, which services may assume; its ARN."""
+    iam = cloud.client("iam")
+    services = [f"{one}.amazonaws.com" for one in ("sagemaker", "lambda", "ecs-tasks")]
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": services},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    policy = {"Version": "2012-10-17", "Statement": list(statements)}
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    if statements:
+        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(policy))
+    return str(made["Role"]["Arn"])
 
 
 # Definitions.
@@ -433,13 +455,15 @@ def policy(kind: str, attempts: int) -> Document:
 # Functions.
 
 
-def create_function(cloud: Cloud, source: str, timeout: int = 10, **environment: str) -> str:
+def create_function(
+    cloud: Cloud, source: str, timeout: int = 10, role: str = ROLE, **environment: str
+) -> str:
     """Creates a function from the source of its module and returns its name."""
     name = unique("function")
     cloud.client("lambda").create_function(
         FunctionName=name,
         Runtime="python3.11",
-        Role=ROLE,
+        Role=role,
         Handler="module.handler",
         Timeout=timeout,
         Code={"ZipFile": zipped(source)},

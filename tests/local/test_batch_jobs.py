@@ -10,65 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.local_cloud import (
-    IMAGE,
-    Cloud,
-    Document,
-    is_alive,
-    script_file,
-    unique,
-    wait_for,
-)
+from tests.local.batch_work import QUEUE, define, describe, finish, log, submit
+from tests.local.local_cloud import IMAGE, Cloud, Document, is_alive, script_file, unique, wait_for
 
-QUEUE = "t-test-predict"
 LOSTS = {"onStatusReason": "Host EC2*", "action": "RETRY"}
-
-
-def define(cloud: Cloud, script: str, *arguments: str, image: str = IMAGE, **more: Any) -> str:
-    """Registers a job definition that runs a Python script; its name."""
-    name = unique("definition")
-    cloud.client("batch").register_job_definition(
-        jobDefinitionName=name,
-        type="container",
-        containerProperties={
-            "image": image,
-            "command": ["python", "-S", script_file(script), *arguments],
-            "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
-            "resourceRequirements": [
-                {"type": "VCPU", "value": "1"},
-                {"type": "MEMORY", "value": "2048"},
-            ],
-        },
-        **more,
-    )
-    return name
-
-
-def submit(cloud: Cloud, definition: str, **more: Any) -> str:
-    submitted = cloud.client("batch").submit_job(
-        jobName=more.pop("jobName", unique("job")), jobQueue=QUEUE, jobDefinition=definition, **more
-    )
-    return str(submitted["jobId"])
-
-
-def describe(cloud: Cloud, job: str) -> Document:
-    (found,) = cloud.client("batch").describe_jobs(jobs=[job])["jobs"]
-    return dict(found)
-
-
-def finish(cloud: Cloud, job: str) -> Document:
-    def ended() -> Document | None:
-        found = describe(cloud, job)
-        return found if found["status"] in ("SUCCEEDED", "FAILED") else None
-
-    return dict(wait_for(ended))
-
-
-def log(cloud: Cloud, stream: str) -> list[str]:
-    events = cloud.client("logs").get_log_events(
-        logGroupName="/aws/batch/job", logStreamName=stream, startFromHead=True
-    )["events"]
-    return [event["message"] for event in events]
 
 
 def test_a_job_runs_and_its_log_can_be_read(cloud: Cloud) -> None:
@@ -254,8 +199,15 @@ def test_a_name_of_a_definition_means_its_newest_revision(cloud: Cloud) -> None:
         ({"jobQueue": "nowhere"}, "Job queue nowhere does not exist"),
         ({"jobDefinition": "nothing"}, "Job definition nothing does not exist"),
         ({"jobName": "a b"}, "should match valid pattern"),
-        ({"arrayProperties": {"size": 2}}, "arrayProperties is not known to the local cloud"),
-        ({"dependsOn": [{"jobId": "x"}]}, "dependsOn is not known to the local cloud"),
+        ({"arrayProperties": {"size": 1}}, "Array size 1 must be between 2 and 10000"),
+        ({"arrayProperties": {"size": 10_001}}, "Array size 10001 must be between 2 and 10000"),
+        ({"dependsOn": [{"jobId": "x"}]}, "Job x in dependsOn not found"),
+        ({"dependsOn": [{"jobId": "x"}] * 21}, "at most 20 jobs"),
+        (
+            {"dependsOn": [{"jobId": "x", "type": "N_TO_N"}]},
+            "dependsOn of type N_TO_N is not known to the local cloud",
+        ),
+        ({"nodeOverrides": {"numNodes": 2}}, "nodeOverrides is not known to the local cloud"),
     ],
 )
 def test_a_wrong_submission_is_refused(cloud: Cloud, change: Document, message: str) -> None:

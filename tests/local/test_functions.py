@@ -215,6 +215,42 @@ def test_a_batch_without_a_proper_answer_comes_again_whole(
     wait_for(lambda: queue.dead_letters() == ["a", "b"])
 
 
+def test_several_batches_of_a_queue_are_under_way_at_a_time(
+    cloud: Cloud, seen: tuple[str, str]
+) -> None:
+    queue = Queue(cloud, receives=5)
+    source = (
+        "import time\n"
+        "def handler(event, context):\n"
+        "    begin = time.time(); time.sleep(1)\n"
+        "    note(f'{begin}_{time.time()}')"
+    )
+    name = create_function(cloud, NOTES.format(bucket=seen[0], prefix=seen[1]) + source)
+    cloud.client("sqs").set_queue_attributes(
+        QueueUrl=queue.url, Attributes={"VisibilityTimeout": "30"}
+    )
+    queue.send("a", "b", "c")
+    cloud.client("lambda").create_event_source_mapping(
+        EventSourceArn=queue.arn,
+        FunctionName=name,
+        BatchSize=1,
+        ScalingConfig={"MaximumConcurrency": 2},
+    )
+    wait_for(lambda: len(notes(cloud, seen)) == 3)
+    spans = sorted(tuple(map(float, one.split("_"))) for one in notes(cloud, seen))
+    assert spans[1][0] < spans[0][1], "the second began before the first had ended"
+    assert spans[2][0] >= min(spans[0][1], spans[1][1]), "two at a time, not three"
+
+
+def test_a_concurrency_that_aws_refuses_is_refused(cloud: Cloud) -> None:
+    with pytest.raises(ClientError, match="MaximumConcurrency 1001 must be between 2 and 1000"):
+        cloud.client("lambda").create_event_source_mapping(
+            EventSourceArn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:t-test-uploads",
+            FunctionName="t-test-submit",
+            ScalingConfig={"MaximumConcurrency": 1001},
+        )
+
+
 def test_without_partial_answers_a_batch_is_done_when_the_function_returns(
     cloud: Cloud, seen: tuple[str, str]
 ) -> None:

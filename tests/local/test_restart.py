@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from lambdas.layout import upload_id
 from tests.local.local_cloud import (
+    ACCOUNT,
     IMAGE,
+    REGION,
     Cloud,
     Document,
     fail,
-    folder,
     get,
     is_alive,
     parameter,
@@ -60,6 +62,7 @@ class Life:
     package: str
     batch: dict[str, str]  # job ids by what they are for
     folder: Path
+    upload: str  # id of an upload that nobody has noticed
     objects: dict[str, Any] = field(default_factory=dict)
 
 
@@ -88,6 +91,7 @@ def _has_ended(pid: int) -> bool:
 def _live(cloud: Cloud, place: Path) -> dict[str, Any]:
     """Leaves a bit of everything, and jobs that run."""
     objects = _objects(cloud)
+    upload = _unnoticed_upload(cloud)
     client = cloud.client("sagemaker")
     done = cloud.run(processing("A", "print('a line of log')"), fail("No", "on purpose"))
     group = "t-test-dev"
@@ -130,7 +134,17 @@ def _live(cloud: Cloud, place: Path) -> dict[str, Any]:
         "package": package,
         "batch": batch,
         "objects": objects,
+        "upload": upload,
     }
+
+
+def _unnoticed_upload(cloud: Cloud) -> str:
+    """The id of an upload whose event is lost: nobody takes it out of the queue."""
+    functions, bucket = cloud.client("lambda"), f"t-test-predictions-{ACCOUNT}-{REGION}"
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        functions.delete_event_source_mapping(UUID=mapping["UUID"])
+    put = cloud.client("s3").put_object(Bucket=bucket, Key="incoming/lost ü.csv", Body=b"text\na\n")
+    return upload_id(bucket, "incoming/lost ü.csv", put["VersionId"])
 
 
 def _objects(cloud: Cloud) -> dict[str, Any]:
@@ -325,14 +339,21 @@ def test_a_batch_job_that_waited_is_run(life: Life) -> None:
     assert (job["status"], len(job["attempts"])) == ("SUCCEEDED", 1)
 
 
+def test_an_upload_that_was_not_noticed_before_the_crash_is_noticed(life: Life) -> None:
+    key, results = f"waiting/{life.upload}.json", f"t-test-results-{ACCOUNT}-{REGION}"
+    wait_for(lambda: life.cloud.keys(f"s3://{results}/{key}"))
+
+
 def test_functions_and_queues_work_again(life: Life) -> None:
     cloud = life.cloud
-    event = {"model_package_group": "t-test", "no_champion_uri": f"{folder()}/"}
+    place = f"s3://t-test-models-{ACCOUNT}-{REGION}/no-champion/"  # where the function may write
+    event = {"model_package_group": "t-test", "no_champion_uri": place}
     answer = cloud.client("lambda").invoke(
         FunctionName="t-test-champion", Payload=json.dumps(event).encode()
     )
-    assert json.loads(answer["Payload"].read())["uri"] == event["no_champion_uri"]
+    assert json.loads(answer["Payload"].read())["uri"] == place
     mappings = cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-    assert [one["EventSourceArn"].rpartition(":")[2] for one in mappings] == ["t-test-uploads"]
-    rules = cloud.client("events").list_rules()["Rules"]
-    assert {one["Name"] for one in rules} == {"t-test-upload", "t-test-approval"}
+    queues = {one["EventSourceArn"].rpartition(":")[2] for one in mappings}
+    assert queues == {"t-test-uploads", "t-test-notices"}
+    rules = {one["Name"] for one in cloud.client("events").list_rules()["Rules"]}
+    assert {"t-test-upload", "t-test-approval", "t-test-settled", "t-test-sweep"} <= rules

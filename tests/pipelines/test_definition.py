@@ -137,3 +137,55 @@ def _faults(schema: dict[str, Any], document: dict[str, Any], definition: str = 
         f"{document['Name']} {'/'.join(map(str, error.path))}: {error.message}"
         for error in validator.iter_errors(document)
     ]
+
+
+def test_what_needs_no_network_has_none_and_everything_is_encrypted() -> None:
+    settings = Settings(account="123456789012")
+    tracked = settings.model_copy(update={"mlflow_tracking_uri": "https://tracking"})
+    for given, isolated in ((settings, True), (tracked, False)):
+        jobs = _jobs(given)
+        for name in ("Validate", "Evaluate"):
+            network = jobs[name]["NetworkConfig"]
+            assert network["EnableNetworkIsolation"] is isolated
+            assert network["EnableInterContainerTrafficEncryption"]
+            cluster = jobs[name]["ProcessingResources"]["ClusterConfig"]
+            assert cluster["VolumeKmsKeyId"] == settings.key_arn
+            assert jobs[name]["ProcessingOutputConfig"]["KmsKeyId"] == settings.key_arn
+        assert jobs["Train"]["EnableNetworkIsolation"] is isolated
+        assert jobs["Train"]["EnableInterContainerTrafficEncryption"]
+        assert jobs["Train"]["OutputDataConfig"]["KmsKeyId"] == settings.key_arn
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "has_key"),
+    [
+        ("ml.c5.2xlarge", True),
+        ("ml.p3.2xlarge", True),
+        ("ml.g4dn.xlarge", False),
+        ("ml.g5.xlarge", False),
+        ("ml.g6e.xlarge", False),
+        ("ml.c5d.large", False),
+        ("ml.p4de.24xlarge", False),
+    ],
+)
+def test_disks_of_an_instances_own_are_given_no_key(instance_type: str, has_key: bool) -> None:
+    settings = Settings(account="123456789012", training_instance_type=instance_type)
+    resources = _jobs(settings)["Train"]["ResourceConfig"]
+    assert ("VolumeKmsKeyId" in resources) == has_key
+
+
+def test_images_are_named_by_digest_where_their_digest_is_known() -> None:
+    settings = Settings(account="123456789012")
+    images = {"validate": "v@sha256:1", "gluon-cpu": "g@sha256:2"}
+    text = build_definition(settings, images)
+    jobs = {step["Name"]: step.get("Arguments") for step in json.loads(text)["Steps"]}
+    assert jobs["Validate"]["AppSpecification"]["ImageUri"] == "v@sha256:1"
+    assert jobs["Train"]["AlgorithmSpecification"]["TrainingImage"] == "g@sha256:2"
+    assert "dkr.ecr" not in text
+    by_tag = _jobs(settings)
+    assert jobs["Train"]["Environment"] == by_tag["Train"]["Environment"], "the same version"
+
+
+def _jobs(settings: Settings) -> dict[str, Any]:
+    steps = json.loads(build_definition(settings))["Steps"]
+    return {step["Name"]: step.get("Arguments") for step in steps}

@@ -1,0 +1,277 @@
+"""What an operation of a service needs allowed: its action, with the ARN of each resource.
+
+Names of actions and their resources are those of AWS's service authorization reference
+(https://docs.aws.amazon.com/service-authorization/latest/reference/). An operation that is not in
+the tables here cannot be named, and so is refused to a role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from pipelines.local.aws_json import Request, ServiceError
+from pipelines.local.iam import Call
+from pipelines.local.iam_context import Context, Place, in_context, request_keys
+
+Resource = Callable[[Place, Request], str]
+
+
+def operation_calls(service: str, operation: str, parameters: Request, place: Place) -> list[Call]:
+    """What an operation of a service needs allowed: also what it does with the caller's rights.
+
+    Raises
+    ------
+    ServiceError
+        It cannot be named.
+    """
+    entries = parameters.get("Entries") if operation == "PutEvents" else None
+    if isinstance(entries, list) and len(entries) > 1:  # each is checked by itself
+        apart = [operation_calls(service, operation, {"Entries": [one]}, place) for one in entries]
+        return [call for calls in apart for call in calls]
+    action = _ACTIONS.get((service, operation), operation)
+    resources = _RESOURCES.get(service, {}).get(operation)
+    if resources is None and service == "iam":
+        resources = _identity
+    if resources is None:
+        message = f"The local cloud cannot name the resources of {service}:{operation} for a role"
+        raise ServiceError("AccessDeniedException", message, 403)
+    try:
+        context = request_keys(service, operation, parameters)
+        arns = [one(place, parameters) for one in _as_tuple(resources)]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        message = f"{service}:{operation} lacks what names its resource"
+        raise ServiceError("ValidationException", message) from None
+    found = [Call(f"{service}:{action}", arn, context) for arn in arns]
+    found += _consequences(service, operation, parameters, arns, context)
+    return [in_context(call, place) for call in found]
+
+
+def _consequences(
+    service: str, operation: str, parameters: Request, arns: list[str], context: Context
+) -> Iterator[Call]:
+    """What else is checked: the roles that are passed on, and the tags that are set on the way."""
+    container = parameters.get("containerProperties") or {}
+    for role in (
+        parameters.get("RoleArn"),
+        parameters.get("Role"),
+        parameters.get("jobRoleArn", container.get("jobRoleArn")),
+        container.get("executionRoleArn"),
+    ):
+        passed_to = _PASSED_TO.get((service, operation))
+        if role and passed_to:
+            yield Call("iam:PassRole", str(role), {"iam:passedtoservice": (passed_to,)})
+    if service == "sagemaker" and operation.startswith("Create") and parameters.get("Tags"):
+        yield Call(
+            "sagemaker:AddTags", arns[0], {**context, "sagemaker:taggingaction": (operation,)}
+        )
+    if (service, operation) == ("batch", "SubmitJob") and parameters.get("tags"):
+        # The job has no id yet.
+        job = re.sub(r":job-(queue|definition)/.*", ":job/*", arns[0])
+        yield Call("batch:TagResource", job, context)
+
+
+# The tables. Resources by the parameters that name them.
+
+
+def _any(_place: Place, _parameters: Request) -> str:
+    return "*"
+
+
+def _given(name: str) -> Resource:
+    """A parameter that is an ARN."""
+    return lambda _, parameters: str(parameters[name])
+
+
+def _named(service: str, kind: str, name: str) -> Resource:
+    """A parameter that is a name, or an ARN already."""
+
+    def resource(place: Place, parameters: Request) -> str:
+        value = str(parameters[name])
+        return value if value.startswith("arn:") else place.arn(service, f"{kind}{value}")
+
+    return resource
+
+
+def _queue(place: Place, parameters: Request) -> str:
+    if "QueueUrl" not in parameters:
+        return place.arn("sqs", parameters["QueueName"])
+    account, name = parameters["QueueUrl"].rstrip("/").split("/")[-2:]
+    return f"arn:aws:sqs:{place.region}:{account}:{name}"
+
+
+def _of_group(place: Place, parameters: Request) -> str:
+    """The packages of a group, where the request names none of them yet."""
+    name = parameters["ModelPackageGroupName"].rpartition("/")[2]
+    return place.arn("sagemaker", f"model-package/{name}/*")
+
+
+def _definition(place: Place, parameters: Request) -> str:
+    return _named("batch", "job-definition/", "jobDefinition")(place, parameters)
+
+
+def _revision(place: Place, parameters: Request) -> str:
+    """With its revision, which a name alone leaves open.
+
+    AWS's pages disagree on whether a request without a revision is checked with one ("Accounting
+    for job definition revisions": yes; "Restrict job submission by resource tags": no), so that
+    a policy has to allow both.
+    """
+    arn = _definition(place, parameters)
+    return arn if re.search(r":\d+$", arn) else f"{arn}:*"
+
+
+def _log_stream(place: Place, parameters: Request) -> str:
+    group, stream = parameters["logGroupName"], parameters.get("logStreamName", "")
+    return place.arn("logs", f"log-group:{group}:log-stream:{stream}")
+
+
+def _event_bus(place: Place, parameters: Request) -> str:
+    name = parameters["Entries"][0].get("EventBusName", "default")
+    return name if name.startswith("arn:") else place.arn("events", f"event-bus/{name}")
+
+
+def _function(place: Place, parameters: Request) -> str:
+    name = parameters["FunctionName"]
+    short = name.partition(":function:")[2] or name  # an ARN, a part of one, or a name
+    return place.arn("lambda", f"function:{short}")
+
+
+def _key(place: Place, parameters: Request) -> str:
+    return _named("kms", "key/", "KeyId")(place, parameters) if "KeyId" in parameters else "*"
+
+
+def _identity(place: Place, parameters: Request) -> str:
+    """IAM: a role, a policy or a user; ARNs without a region."""
+    for name, kind in (("RoleName", "role"), ("PolicyArn", ""), ("UserName", "user")):
+        if name in parameters:
+            value = parameters[name]
+            return value if not kind else f"arn:aws:iam::{place.account}:{kind}/{value}"
+    return "*"
+
+
+def _table(service: str, kind: str, name: str, operations: str) -> dict[str, Resource]:
+    return dict.fromkeys(operations.split(), _named(service, kind, name))
+
+
+_TRAINING, _PROCESSING = "training-job/", "processing-job/"
+_EXECUTION = (
+    "DescribePipelineExecution StopPipelineExecution UpdatePipelineExecution "
+    "RetryPipelineExecution ListPipelineExecutionSteps ListPipelineParametersForExecution "
+    "DescribePipelineDefinitionForExecution"
+)
+_RESOURCES: dict[str, dict[str, Resource | tuple[Resource, ...]]] = {
+    "sagemaker": {
+        **_table(
+            *("sagemaker", _TRAINING, "TrainingJobName"),
+            "CreateTrainingJob DescribeTrainingJob StopTrainingJob",
+        ),
+        **_table(
+            *("sagemaker", _PROCESSING, "ProcessingJobName"),
+            "CreateProcessingJob DescribeProcessingJob StopProcessingJob",
+        ),
+        **_table(
+            *("sagemaker", "pipeline/", "PipelineName"),
+            "CreatePipeline DescribePipeline UpdatePipeline DeletePipeline StartPipelineExecution "
+            "ListPipelineExecutions",
+        ),
+        **dict.fromkeys(_EXECUTION.split(), _given("PipelineExecutionArn")),
+        **_table(
+            *("sagemaker", "model-package-group/", "ModelPackageGroupName"),
+            "CreateModelPackageGroup DescribeModelPackageGroup DeleteModelPackageGroup",
+        ),
+        **_table(
+            *("sagemaker", "model-package/", "ModelPackageName"),
+            "DescribeModelPackage DeleteModelPackage",
+        ),
+        **dict.fromkeys(("CreateModelPackage", "ListModelPackages"), _of_group),
+        "UpdateModelPackage": _given("ModelPackageArn"),
+        **dict.fromkeys(("AddTags", "ListTags", "DeleteTags"), _given("ResourceArn")),
+        **dict.fromkeys(
+            ("ListModelPackageGroups", "ListPipelines", "ListTrainingJobs", "ListProcessingJobs"),
+            _any,
+        ),
+    },
+    "batch": {
+        "SubmitJob": (_named("batch", "job-queue/", "jobQueue"), _definition, _revision),
+        **_table("batch", "job/", "jobId", "TerminateJob CancelJob"),
+        **dict.fromkeys(
+            ("ListJobs", "DescribeJobs", "DescribeJobQueues", "DescribeJobDefinitions"), _any
+        ),
+        "RegisterJobDefinition": _named("batch", "job-definition/", "jobDefinitionName"),
+        "TagResource": _given("resourceArn"),
+    },
+    "lambda": {
+        **dict.fromkeys(
+            ("Invoke", "GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"), _function
+        ),
+        **dict.fromkeys(("CreateFunction", "UpdateFunctionConfiguration"), _function),
+        "ListFunctions": _any,
+    },
+    "sqs": {
+        **dict.fromkeys(
+            (
+                *("SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage"),
+                *("DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"),
+                *("GetQueueAttributes", "GetQueueUrl", "SetQueueAttributes", "PurgeQueue"),
+                *("CreateQueue", "DeleteQueue", "ListDeadLetterSourceQueues"),
+            ),
+            _queue,
+        ),
+        "ListQueues": _any,
+    },
+    "sns": {
+        **dict.fromkeys(
+            ("PublishBatch", "Subscribe", "GetTopicAttributes", "SetTopicAttributes"),
+            _given("TopicArn"),
+        ),
+        # To a topic, or to a telephone or a device.
+        "Publish": lambda _, given: str(given.get("TopicArn") or given.get("TargetArn") or "*"),
+        "ListTopics": _any,
+    },
+    "events": {
+        "PutEvents": _event_bus,
+        **_table("events", "rule/", "Name", "PutRule DescribeRule DeleteRule EnableRule"),
+        "DisableRule": _named("events", "rule/", "Name"),
+        **_table("events", "rule/", "Rule", "PutTargets RemoveTargets ListTargetsByRule"),
+    },
+    "logs": {
+        **dict.fromkeys(("CreateLogStream", "PutLogEvents", "GetLogEvents"), _log_stream),
+        **_table("logs", "log-group:", "logGroupName", "CreateLogGroup DescribeLogStreams"),
+        "FilterLogEvents": _named("logs", "log-group:", "logGroupName"),
+    },
+    "kms": dict.fromkeys(("Decrypt", "Encrypt", "GenerateDataKey", "DescribeKey"), _key),
+    "ecr": {
+        "GetAuthorizationToken": _any,
+        **_table(
+            *("ecr", "repository/", "repositoryName"),
+            "BatchGetImage GetDownloadUrlForLayer BatchCheckLayerAvailability PutImage "
+            "InitiateLayerUpload UploadLayerPart CompleteLayerUpload DescribeImages",
+        ),
+    },
+    "sts": {"GetCallerIdentity": (), "AssumeRole": _given("RoleArn")},
+}
+
+# Operations that share an action of another name.
+_ACTIONS = {
+    ("lambda", "Invoke"): "InvokeFunction",
+    ("sqs", "SendMessageBatch"): "SendMessage",
+    ("sqs", "DeleteMessageBatch"): "DeleteMessage",
+    ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
+    ("sns", "PublishBatch"): "Publish",
+}
+
+# Operations that pass a role on, and the service that will act with it.
+_PASSED_TO = {
+    ("sagemaker", "CreateTrainingJob"): "sagemaker.amazonaws.com",
+    ("sagemaker", "CreateProcessingJob"): "sagemaker.amazonaws.com",
+    ("sagemaker", "CreatePipeline"): "sagemaker.amazonaws.com",
+    ("sagemaker", "UpdatePipeline"): "sagemaker.amazonaws.com",
+    ("lambda", "CreateFunction"): "lambda.amazonaws.com",
+    ("lambda", "UpdateFunctionConfiguration"): "lambda.amazonaws.com",
+    ("batch", "RegisterJobDefinition"): "ecs-tasks.amazonaws.com",
+}
+
+
+def _as_tuple(resources: Resource | tuple[Resource, ...]) -> tuple[Resource, ...]:
+    return resources if isinstance(resources, tuple) else (resources,)

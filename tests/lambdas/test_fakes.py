@@ -1,0 +1,152 @@
+"""The fakes of the property test behave as moto does, for all that the functions use of AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto.core.config import default_user_config
+
+from tests.lambdas.eventbridge import GROUP, RESULTS
+from tests.lambdas.fakes import FakeBatch, FakeS3, FakeSageMaker
+
+
+@pytest.fixture(params=["fake", "moto"])
+def s3(request: pytest.FixtureRequest, aws: str) -> Any:
+    if request.param == "fake":
+        return FakeS3(lambda: datetime.now(timezone.utc))
+    client = boto3.client("s3")
+    versioning: Any = {"Status": "Enabled"}
+    client.put_bucket_versioning(Bucket=RESULTS, VersioningConfiguration=versioning)
+    return client
+
+
+def status(request: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
+    """What a request is answered with."""
+    try:
+        request(**arguments)
+    except ClientError as error:
+        answer = error.response
+        return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+    return 200, ""
+
+
+def test_conditional_writes(s3: Any) -> None:
+    def put(body: bytes = b"1", **condition: str) -> Any:
+        return status(s3.put_object, Bucket=RESULTS, Key="k", Body=body, **condition)
+
+    refused = (412, "PreconditionFailed")
+    assert put(IfMatch='"0"')[0] == 404
+    assert put(IfNoneMatch="*") == (200, "")
+    assert put(IfNoneMatch="*") == refused
+    etag = s3.get_object(Bucket=RESULTS, Key="k")["ETag"]
+    assert put(b"2", IfMatch=etag) == (200, "")
+    assert put(b"3", IfMatch=etag) == refused
+    answer = s3.get_object(Bucket=RESULTS, Key="k")
+    assert (answer["Body"].read(), answer["ETag"] == etag) == (b"2", False)
+    s3.delete_object(Bucket=RESULTS, Key="k")
+    assert put(IfNoneMatch="*") == (200, "")
+
+
+def test_what_is_missing(s3: Any) -> None:
+    with pytest.raises(s3.exceptions.NoSuchKey):
+        s3.get_object(Bucket=RESULTS, Key="none")
+    s3.delete_object(Bucket=RESULTS, Key="none")
+
+
+def test_listings(s3: Any) -> None:
+    keys = ["a/1", "a/ü +", "b/1", "a/2"]
+    before = datetime.now(timezone.utc).timestamp()
+    for key in keys:
+        s3.put_object(Bucket=RESULTS, Key=key, Body=b"")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=RESULTS, Prefix="a/")
+    found = [one for page in pages for one in page.get("Contents", [])]
+    assert [one["Key"] for one in found] == ["a/1", "a/2", "a/ü +"]
+    assert all(abs(one["LastModified"].timestamp() - before) < 60 for one in found)
+
+
+def test_pages_of_versions(s3: Any) -> None:
+    written = [
+        (key, s3.put_object(Bucket=RESULTS, Key=key, Body=body)["VersionId"], len(body))
+        for key, body in (("a/1", b"1"), ("a/ü +", b""), ("a/1", b"22"), ("b", b""))
+    ]
+    seen: list[tuple[str, str, int]] = []
+    markers: dict[str, str] = {}
+    while True:
+        page = s3.list_object_versions(Bucket=RESULTS, Prefix="a/", MaxKeys=1, **markers)
+        seen += [(one["Key"], one["VersionId"], one["Size"]) for one in page["Versions"]]
+        if not page["IsTruncated"]:
+            break
+        markers = {
+            "KeyMarker": page["NextKeyMarker"],
+            "VersionIdMarker": page["NextVersionIdMarker"],
+        }
+    assert seen == [written[2], written[0], written[1]], "the newest of a key comes first"
+
+
+@pytest.fixture(params=["fake", "moto"])
+def batch(request: pytest.FixtureRequest, aws: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if request.param == "fake":
+        return FakeBatch()
+    monkeypatch.setitem(default_user_config, "batch", {"use_docker": False})
+    client = boto3.client("batch")
+    role = boto3.client("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}")
+    environment = client.create_compute_environment(
+        computeEnvironmentName="any", type="UNMANAGED", serviceRole=role["Role"]["Arn"]
+    )["computeEnvironmentArn"]
+    client.create_job_queue(
+        jobQueueName="predict",
+        state="ENABLED",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+    )
+    client.register_job_definition(
+        jobDefinitionName="predict",
+        type="container",
+        containerProperties={"image": "gluon", "vcpus": 1, "memory": 1024},
+    )
+    return client
+
+
+def test_jobs_are_found_by_name_and_a_name_may_be_there_twice(batch: Any) -> None:
+    ids = [
+        batch.submit_job(jobName=name, jobQueue="predict", jobDefinition="predict")["jobId"]
+        for name in ("predict-1", "predict-1", "predict-12")
+    ]
+    filters = [{"name": "JOB_NAME", "values": ["predict-1"]}]
+    pages = batch.get_paginator("list_jobs").paginate(jobQueue="predict", filters=filters)
+    found = [job for page in pages for job in page["jobSummaryList"]]
+    assert {(job["jobName"], job["jobId"]) for job in found} == {
+        ("predict-1", ids[0]),
+        ("predict-1", ids[1]),
+    }
+    described = batch.describe_jobs(jobs=[ids[2], "none"])["jobs"]
+    assert [(job["jobId"], job["jobName"]) for job in described] == [(ids[2], "predict-12")]
+    assert described[0]["status"]
+
+
+@pytest.mark.parametrize("kind", ["fake", "moto"])
+def test_approved_versions_are_listed_and_described(
+    kind: str, register: Callable[..., str]
+) -> None:
+    client: Any = FakeSageMaker() if kind == "fake" else boto3.client("sagemaker")
+    for number, approval in enumerate(("Approved", "Rejected", "Approved"), 1):
+        if kind == "fake":
+            client.versions[number] = approval
+        else:
+            register(approval)
+    pages = client.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=GROUP, ModelApprovalStatus="Approved"
+    )
+    found = [one for page in pages for one in page["ModelPackageSummaryList"]]
+    assert sorted(one["ModelPackageVersion"] for one in found) == [1, 3]
+    arn = next(one["ModelPackageArn"] for one in found if one["ModelPackageVersion"] == 3)
+    assert arn.endswith(f"model-package/{GROUP}/3")
+    described = client.describe_model_package(ModelPackageName=arn)
+    assert described["ModelApprovalStatus"] == "Approved"
+    containers = described["InferenceSpecification"]["Containers"]
+    assert containers[0]["ModelDataUrl"] == "s3://models/model.tar.gz"
