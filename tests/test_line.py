@@ -229,7 +229,7 @@ def test_a_model_below_the_bar_is_rejected_with_the_figures(line: Line) -> None:
 
 def test_whoever_approves_or_rejects_is_told_which_version_predicts(line: Line) -> None:
     assert "version 1 predicts" in line.run("model", "reject", "2", "--why", "no better")
-    assert "no version is approved" in line.run("model", "reject", "1")
+    assert "no approved version may predict" in line.run("model", "reject", "1")
     assert line.run("model", "approve", "1").strip() == "version 1: Approved"
 
 

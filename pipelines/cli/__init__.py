@@ -17,7 +17,12 @@ _COMMANDS = {
     "pipeline": "pipeline",
     "model": "model",
     "predict": "predict",
+    "predictions": "predictions",
     "data": "data",
+    "deploy": "deploy",
+    "doctor": "doctor",
+    "images": "images",
+    "destroy": "destroy",
 }
 
 

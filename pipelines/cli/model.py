@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from pipelines.cli.shared import aws, json_option, print_json
+
+if TYPE_CHECKING:
+    from pipelines.models import ModelVersion
+    from pipelines.serving import Ceiling
+
+LIFT = "`claimflow model rollback --clear` lifts it"
 
 _version = click.argument("version", type=int)
 
 
 @click.group("model")
 def command() -> None:
-    """The registered models: look at them, approve or reject them.
+    """The registered models: look at them, approve or reject them, go back to an older one.
 
     \b
     Example:
       claimflow model list
       claimflow model approve 3 --why "better on water damage"
+      claimflow model rollback --why "3 confuses fire and smoke"
     """
 
 
@@ -32,18 +42,31 @@ def list_(as_json: bool) -> None:
     with aws() as place:
         models = Models(place)
         versions = models.versions()
-        predicting = models.predicting(versions)
+        predicting, ceiling = models.predicting(versions), models.serving.ceiling()
         if as_json:
-            print_json([one.document() for one in versions])
+            print_json(
+                [
+                    {
+                        **one.document(),
+                        "predicts": one == predicting,
+                        "held_back": _is_held_back(one, ceiling),
+                    }
+                    for one in versions
+                ]
+            )
             return
         if not versions:
             click.echo("no model is registered yet; train one with `claimflow pipeline start`")
             return
         click.echo("version  registered           approval")
         for one in versions:
-            mark = "  ◄ predicts" if predicting and one.version == predicting.version else ""
+            mark = "  ◄ predicts" if one == predicting else ""
+            if _is_held_back(one, ceiling):
+                mark = "  (held back by the rollback)"
             created = f"{one.created:%Y-%m-%d %H:%M:%S}"
             click.echo(f"{one.version:>7}  {created}  {one.approval}{mark}")
+        if ceiling:
+            click.echo(f"{ceiling.sentence}; {LIFT}")
 
 
 @command.command()
@@ -102,11 +125,98 @@ def _decide(version: int, approve: bool, why: str) -> None:
         models = Models(place)
         decided = models.decide(version, approve, why)
         click.echo(f"version {decided.version}: {decided.approval}")
-        predicting = models.predicting(models.versions())
+        versions = models.versions()
+        predicting, ceiling = models.predicting(versions), models.serving.ceiling()
+        if approve and ceiling and version > ceiling.version:
+            click.echo(f"version {version} does not predict: {ceiling.sentence}; {LIFT}")
         if predicting is None:
-            click.echo("no version is approved now: new uploads wait until one is")
+            click.echo("no approved version may predict now: new uploads wait until one does")
         elif predicting.version != version:
+            rest = ", up to the ceiling" if ceiling else ""
             click.echo(
-                f"version {predicting.version} predicts: it is the newest that is approved "
+                f"version {predicting.version} predicts: it is the newest that is approved{rest} "
                 f"(`claimflow model reject {predicting.version}` takes it out)"
             )
+
+
+@command.command()
+@click.argument("version", type=int, required=False)
+@click.option("--why", default="", help="The reason; it is kept. Needed but for --clear.")
+@click.option("--clear", is_flag=True, help="Let the newest approved version predict again.")
+def rollback(version: int | None, why: str, clear: bool) -> None:
+    """Let an older approved VERSION predict, from the next upload on.
+
+    Without VERSION it is the approved one before the one that predicts now. Newer versions are
+    held back until --clear, also those that are approved later.
+
+    \b
+    Example:
+      claimflow model rollback --why "3 confuses fire and smoke"
+      claimflow model rollback --clear
+    """
+    from pipelines.errors import UserError
+    from pipelines.models import Models
+
+    if clear and version is not None:
+        raise UserError("--clear takes no version: it lets the newest approved one predict again")
+    if not clear and not why.strip():
+        raise UserError("A rollback needs its reason: add --why, it is kept for the others")
+    with aws() as place:
+        models = Models(place)
+        if clear:
+            lifted = models.serving.lift(why)
+            click.echo("lifted" if lifted else "nothing to lift: no rollback is in force")
+        else:
+            click.echo(f"{models.roll_back(version, why).sentence}; {LIFT}")
+        predicting = models.predicting(models.versions())
+        click.echo(
+            f"version {predicting.version} predicts from the next upload on"
+            if predicting
+            else "no version is approved: new uploads wait until one is"
+        )
+
+
+@command.command()
+@json_option
+def history(as_json: bool) -> None:
+    """Show what was decided, newest first: rollbacks, approvals, rejections.
+
+    Of approvals and rejections the registry keeps the last of each version.
+
+    Example: claimflow model history
+    """
+    from dataclasses import asdict
+
+    from pipelines.models import Models
+
+    with aws() as place:
+        decisions = Models(place).history()
+        if as_json:
+            print_json([asdict(one) for one in decisions])
+            return
+        for one in decisions:
+            who = f"  by {one.who}" if one.who else ""
+            why = f": {one.why}" if one.why else ""
+            click.echo(f"{one.at}  {one.what}{who}{why}")
+        if not decisions:
+            click.echo("nothing yet; train a model with `claimflow pipeline start`")
+
+
+@command.command()
+@_version
+@click.option("--output", type=click.Path(path_type=Path), help="Folder; default models/VERSION.")
+def fetch(version: int, output: Path | None) -> None:
+    """Download a version's model.tar.gz, as `claimflow predict --model` takes it.
+
+    Example: claimflow model fetch 3 --output models/3
+    """
+    from pipelines.models import Models
+
+    with aws() as place:
+        click.echo(str(Models(place).fetch(version, output or Path("models") / str(version))))
+
+
+def _is_held_back(version: ModelVersion, ceiling: Ceiling | None) -> bool:
+    return (
+        ceiling is not None and version.approval == "Approved" and version.version > ceiling.version
+    )

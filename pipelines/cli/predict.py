@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,20 +16,43 @@ from pipelines.cli.shared import aws, json_option, print_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Folder with a model.tar.gz: predict here, without any cloud.",
+)
 @json_option
-def command(file: Path, output: Path | None, timeout: float, as_json: bool) -> None:
-    """Upload a file of claims, wait for its prediction and fetch it.
+def command(
+    file: Path, output: Path | None, timeout: float, model: Path | None, as_json: bool
+) -> None:
+    """Predict a file of claims: upload it, wait, and fetch what came out.
 
-    The file is CSV (gzip or not) or JSON Lines with a text column. Exit code 4: it is kept and
-    waits for a model to be approved.
+    The file is CSV (gzip or not), JSON Lines or Parquet with a text column. Exit code 4: it is kept
+    and waits for a model to be approved. With --model nothing is uploaded and nothing needed but
+    the folder, as `claimflow model fetch` makes it.
 
-    Example: claimflow predict new_claims.csv --output results
+    \b
+    Example:
+      claimflow predict new_claims.csv --output results
+      claimflow predict new_claims.csv --model models/3
     """
-    from pipelines.predictions import NoApprovedModel, Predictions, reject_reasons
+    folder = output or Path("results") / file.name
+    if model is not None:
+        from pipelines.local.predict_here import predict_here
+        from pipelines.settings import Settings
+
+        manifest, paths = predict_here(Settings.load(), file, model, folder)
+    else:
+        manifest, paths = _predicted(file, folder, timeout)
+    _tell(file, folder, manifest, paths, as_json)
+
+
+def _predicted(file: Path, folder: Path, timeout: float) -> tuple[dict[str, Any], list[Path]]:
+    """The manifest and the files of a prediction in the cloud."""
+    from pipelines.predictions import NoApprovedModel, Predictions
 
     with aws() as place:
         predictions = Predictions(place)
-        folder = output or Path("results") / file.name
         folder.mkdir(parents=True, exist_ok=True)  # before anything is uploaded
         upload = predictions.upload(file)
         click.echo(f"uploaded to s3://{upload.bucket}/{upload.key}", err=True)
@@ -36,30 +60,37 @@ def command(file: Path, output: Path | None, timeout: float, as_json: bool) -> N
             done = predictions.wait(upload, timeout, lambda text: click.echo(text, err=True))
         except NoApprovedModel:
             click.echo(
-                f"No model is approved yet. {file.name} is kept at "
-                f"s3://{upload.bucket}/{upload.key} and is predicted as soon as one is: "
+                f"No approved model may predict yet. {file.name} is kept at "
+                f"s3://{upload.bucket}/{upload.key} and is predicted as soon as one may: "
                 "`claimflow model list`, then "
                 "`claimflow model approve VERSION`",
                 err=True,
             )
             sys.exit(WAITING)
-        paths = predictions.fetch(done, folder)
-        manifest = done.manifest
-        if as_json:
-            print_json({"manifest": manifest, "files": [str(path) for path in paths]})
-        elif manifest["outcome"] == "succeeded":
-            click.echo(
-                f"{manifest['rows_in']} rows: {manifest['predicted']} predicted "
-                f"({manifest['for_review']} for a person to look at), "
-                f"{manifest['rejected']} rejected"
-            )
-            for path in paths:
-                click.echo(str(path))
-            for reason, count in reject_reasons(folder).most_common(3):
-                click.echo(f"rejected: {count} rows: {reason}", err=True)
-        if manifest["outcome"] != "succeeded":
-            click.echo(f"error: {file}: {manifest.get('reason', 'it could not be read')}", err=True)
-            sys.exit(FAILED)
-        if not manifest["predicted"]:
-            click.echo(f"error: {file}: it has no row that could be predicted", err=True)
-            sys.exit(FAILED)
+        return done.manifest, predictions.fetch(done, folder)
+
+
+def _tell(
+    file: Path, folder: Path, manifest: dict[str, Any], paths: list[Path], as_json: bool
+) -> None:
+    from pipelines.predictions import reject_reasons
+
+    if as_json:
+        print_json({"manifest": manifest, "files": [str(path) for path in paths]})
+    elif manifest["outcome"] == "succeeded":
+        click.echo(
+            f"{manifest['rows_in']} rows: {manifest['predicted']} predicted "
+            f"({manifest['for_review']} for a person to look at), "
+            f"{manifest['rejected']} rejected"
+        )
+        for path in paths:
+            click.echo(str(path))
+        for reason, count in reject_reasons(folder).most_common(3):
+            click.echo(f"rejected: {count} rows: {reason}", err=True)
+    if manifest["outcome"] != "succeeded":
+        reason = str(manifest.get("reason") or "it could not be read")
+        click.echo(f"error: {file}: {reason.removeprefix(f'{file.name}: ')}", err=True)
+        sys.exit(FAILED)
+    if not manifest["predicted"]:
+        click.echo(f"error: {file}: it has no row that could be predicted", err=True)
+        sys.exit(FAILED)

@@ -23,9 +23,24 @@ COMMANDS = [
     ["pipeline", "start"],
     ["model"],
     ["model", "approve"],
+    ["model", "rollback"],
+    ["model", "history"],
+    ["model", "fetch"],
     ["predict"],
+    ["predictions"],
+    ["predictions", "list"],
+    ["predictions", "show"],
+    ["predictions", "retry"],
+    ["predictions", "drift"],
     ["data"],
     ["data", "imdb"],
+    ["deploy"],
+    ["destroy"],
+    ["doctor"],
+    ["images"],
+    ["images", "build"],
+    ["images", "push"],
+    ["images", "list"],
 ]
 
 
@@ -93,7 +108,7 @@ def test_a_setting_that_does_not_fit_is_one_line(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('projekt = "x"', "there is no setting projekt"),
+        ('projekt = "x"', "there is no setting projekt; did you mean project?"),
         ("not toml at all", "cannot be read"),
     ],
 )
@@ -141,6 +156,8 @@ def test_an_endpoint_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
         (("demo", "--train", "a.csv"), "needs --train and --test"),
         (("demo", "--train", "a.csv", "--test", "b.csv"), "a.csv: there is no such file"),
         (("local", "env"), "claimflow local up"),
+        (("predict", "a.csv", "--model", "models/3"), "a.csv: there is no such file"),
+        (("model", "rollback", "2"), "needs its reason"),
     ],
 )
 def test_misuse_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
