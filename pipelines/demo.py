@@ -79,8 +79,9 @@ def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bo
             _predict(place, files.new, output, version)
         _tell_figures(control.evaluation(execution))
         _say("Where", f"predictions  {output / 'predictions'}")
+        click.echo(f"             reports      {output / 'predictions' / 'report.html'}")
         click.echo(
-            f"             reports      {output / 'validation' / 'data_docs' / 'index.html'}"
+            f"                          {output / 'validation' / 'data_docs' / 'index.html'}"
         )
         click.echo(f"                          {output / 'evaluation' / 'confusion_matrix.svg'}")
         program = ".venv/bin/claimflow" if shutil.which("claimflow") is None else "claimflow"
@@ -171,7 +172,13 @@ def _show_some(folder: Path, text_column: str) -> None:
     if not paths:
         return
     with _open_text(paths[0]) as file:
-        rows = csv.DictReader(file)
+        header = file.readline()
+        if header.startswith("sep="):
+            header = file.readline()
+        delimiter = max(",;\t", key=header.count)  # as in the upload
+        rows = csv.DictReader(
+            file, next(csv.reader([header], delimiter=delimiter)), delimiter=delimiter
+        )
         for _, row in zip(range(SHOWN), rows, strict=False):
             text = " ".join((row.get(text_column) or "").split())
             label = row.get("predicted_label") or row.get("label")

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from pipelines.deployment.stacks import find_stack
 from pipelines.images import ROOT
 from pipelines.settings import Deployment, Settings
-from pipelines.stacks import find_stack
 from tests.benchmarks import costs
 
 SECTION = re.compile(r"<!-- costs -->\n\n(.*)\n\n<!-- end of costs -->", re.DOTALL)
