@@ -6,10 +6,13 @@ after an epoch continues exactly as it would have gone on.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -17,13 +20,18 @@ import numpy as np
 import numpy.typing as npt
 from mxnet import autograd, gluon
 
+from steps import metrics
 from steps.checkpoints import Arrays, Checkpoints
+from steps.half_precision import HalfPrecision
 from steps.hyperparameters import Hyperparameters
 from steps.inputs import Inputs
 from steps.network import Rows, device, scores
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+
+
+ADAM = partial(mx.optimizer.Adam, lazy_update=True)
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,30 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """Labelled texts, and what else a training job was given."""
+
+    texts: Sequence[str]
+    targets: I64  # (rows,): each row's label by its number
+    labels: int
+    split: Split
+    channel: Callable[[str], Path]  # the folder of an input channel by its name; it may not exist
+
+    @property
+    def learnt(self) -> list[str]:
+        """The texts that are learnt from."""
+        return [self.texts[row] for row in self.split.training]
+
+
+@dataclass(frozen=True)
 class Epoch:
     """What one pass over the training rows came to. Losses and accuracy are means over rows."""
 
     number: int  # from 1
     train_loss: float
-    val_loss: float  # not a number without validation rows, as the accuracy
+    val_loss: float  # not a number without validation rows, as the two that follow
     val_accuracy: float
+    val_macro_f1: float
     samples_per_s: float
 
 
@@ -56,6 +81,11 @@ class Task:
     targets: F32  # (rows, …): what `loss` compares with the network's output
     loss: gluon.loss.Loss
     columns: int  # of the network's output: one for each label, or one for the second of two
+    weights: F32 | None = None  # (rows,): what each row counts in the loss; None: all alike
+    optimizer: Callable[..., Any] = ADAM
+    rate: Callable[[float], float] = lambda _: 1.0  # of the learning rate, by the epochs gone
+    clip: float | None = None  # the largest norm of all gradients together, for a row's mean loss
+    half: bool = False  # float16 where it is safe, with dynamic loss scaling: on a GPU only
     after_step: Callable[[], None] = lambda: None  # what keeps the parameters within bounds
     finish: Callable[[], None] = lambda: None  # what the network needs at last, to see raw inputs
 
@@ -64,11 +94,22 @@ class Task:
         return scores(self.network, self.rows, split.validation, self.columns)
 
 
-def initialize(network: gluon.HybridBlock, seed: int) -> None:
+def initialize(
+    network: gluon.HybridBlock, seed: int, initializer: mx.init.Initializer | None = None
+) -> None:
     """Gives the network its first parameters, the same for the same seed."""
     mx.random.seed(_generator_seed(seed, 0))
-    network.initialize(ctx=device())
+    network.initialize(initializer or mx.init.Uniform(), ctx=device())
     network.hybridize()
+
+
+def fingerprint(network: gluon.HybridBlock) -> str:
+    """The sha256 of the network's parameters: of given weights and random ones alike."""
+    digest = hashlib.sha256()
+    for name, array in _parameters(network).items():
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def assign(parameter: gluon.Parameter, value: Any) -> None:
@@ -89,56 +130,88 @@ def descend(
     report: Callable[[Epoch], None],
     checkpoints: Checkpoints | None = None,
 ) -> None:
-    """Trains the network with Adam and leaves it with the parameters of its best epoch: the one
-    with the lowest validation loss, or the last without validation rows."""
+    """Trains the network and leaves it with the parameters of its best epoch: the one whose
+    validation rows say so by the monitored figure, or the last without validation rows."""
     state = checkpoints.load() if checkpoints else None
-    progress = _Progress(task, state)
+    progress = _Progress(task, settings.monitor, state)
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
-    optimizer = mx.optimizer.Adam(
+    optimizer = task.optimizer(
         learning_rate=settings.as_dict()["learning_rate"],
-        lazy_update=True,
         begin_num_update=progress.epoch * math.ceil(len(split.training) / size),
     )
-    trainer = gluon.Trainer(task.network.collect_params(), optimizer, kvstore=None)
+    steps = _Steps(task, optimizer)
     if state:
-        _restore_moments(trainer, state)
+        _restore_moments(steps.trainer, state)
     while progress.epoch < settings.epochs and progress.since_best < settings.patience:
-        epoch = _epoch(task, split, settings.seed, progress.epoch + 1, size, trainer)
+        epoch = _epoch(task, split, settings.seed, progress.epoch + 1, size, steps)
         progress.add(epoch)
         report(epoch)
         if checkpoints:
-            checkpoints.save(progress.state() | _moments(trainer))
+            checkpoints.save(progress.state() | _moments(steps.trainer))
     _set_parameters(task.network, progress.best)
 
 
-def _epoch(
-    task: Task, split: Split, seed: int, number: int, size: int, trainer: gluon.Trainer
-) -> Epoch:
+class _Steps:
+    """Steps of descent, one for each batch."""
+
+    def __init__(self, task: Task, optimizer: Any) -> None:
+        self._task = task
+        self._learning_rate = optimizer.learning_rate
+        parameters = task.network.collect_params()
+        self.trainer = gluon.Trainer(
+            parameters, optimizer, kvstore=None, update_on_kvstore=False if task.half else None
+        )
+        self._half = HalfPrecision(self.trainer) if task.half else None
+        self._learnt = [each for each in parameters.values() if each.grad_req != "null"]
+
+    def step(self, rows: I64, gone: float) -> Any:
+        """Learns from the rows when `gone` epochs are done, and returns the sum of their losses."""
+        task = self._task
+        inputs = task.rows.input(rows)
+        with autograd.record():
+            loss = _loss(task, task.network(inputs), rows)
+            scaled = self._half.scaled(loss) if self._half else loss
+        scaled.backward()
+        if self._half:
+            self._half.unscale()
+        if task.clip:
+            gradients = [parameter.grad() for parameter in self._learnt]
+            gluon.utils.clip_global_norm(gradients, task.clip * len(rows), check_isfinite=False)
+        self.trainer.set_learning_rate(self._learning_rate * task.rate(gone))
+        self.trainer.step(len(rows))
+        task.after_step()
+        return loss.sum()
+
+
+def _loss(task: Task, made: Any, rows: I64) -> Any:
+    """The loss of each of the rows that the network `made` its scores of: (rows,)."""
+    targets = mx.nd.array(task.targets[rows], ctx=made.context)
+    if task.weights is None:
+        return task.loss(made, targets)
+    return task.loss(made, targets, mx.nd.array(task.weights[rows, None], ctx=made.context))
+
+
+def _epoch(task: Task, split: Split, seed: int, number: int, size: int, steps: _Steps) -> Epoch:
     """One pass over the training rows, and a look at the validation rows."""
     began = time.perf_counter()
     random = np.random.default_rng((seed, number))
     mx.random.seed(_generator_seed(seed, number))  # of dropout
     order = random.permutation(split.training)
     total = mx.nd.zeros(1, ctx=device())
-    for rows in task.rows.batches(order, size, random):
-        inputs = task.rows.input(rows)
-        targets = mx.nd.array(task.targets[rows], ctx=device())
-        with autograd.record():
-            loss = task.loss(task.network(inputs), targets)
-        loss.backward()
-        trainer.step(len(rows))
-        task.after_step()
-        total += loss.sum()
+    batches = task.rows.batches(order, size, random)
+    for place, rows in enumerate(batches):
+        total += steps.step(rows, number - 1 + place / len(batches))
     train_loss = float(total.asscalar()) / len(order)
     seconds = time.perf_counter() - began
-    validation = split.validation
-    val_loss = val_accuracy = math.nan
-    if len(validation):
+    val_loss = val_accuracy = val_macro_f1 = math.nan
+    if len(split.validation):
         made = task.validation_scores(split)
-        losses = task.loss(mx.nd.array(made), mx.nd.array(task.targets[validation]))
-        val_loss = float(losses.mean().asscalar())
-        val_accuracy = float(np.mean(_chosen(made) == task.numbers[validation]))
-    return Epoch(number, train_loss, val_loss, val_accuracy, len(order) / seconds)
+        val_loss = float(_loss(task, mx.nd.array(made), split.validation).mean().asscalar())
+        truth, chosen = task.numbers[split.validation], _chosen(made)
+        val_accuracy = float(np.mean(chosen == truth))
+        labels = max(2, made.shape[1])
+        val_macro_f1 = metrics.macro_f1(metrics.confusion_matrix(truth, chosen, labels))
+    return Epoch(number, train_loss, val_loss, val_accuracy, val_macro_f1, len(order) / seconds)
 
 
 def _chosen(made: F32) -> I64:
@@ -158,32 +231,38 @@ def _generator_seed(seed: int, epoch: int) -> int:
 class _Progress:
     """How far a training is, and the best it has seen."""
 
-    def __init__(self, task: Task, state: Arrays | None) -> None:
+    def __init__(self, task: Task, monitor: str, state: Arrays | None) -> None:
         self._network = task.network
+        self._monitor = monitor
         self.epoch = 0
         self.since_best = 0
-        self.best_loss = math.inf
+        self.most = -math.inf
         self.best: Arrays = {}
         if state:
             self.epoch = int(state["epoch"])
             self.since_best = int(state["since_best"])
-            self.best_loss = float(state["best_loss"])
+            self.most = float(state["most"])
             self.best = _unprefixed(state, "best:")
             _set_parameters(task.network, _unprefixed(state, "now:"))
 
     def add(self, epoch: Epoch) -> None:
         self.epoch = epoch.number
         self.since_best += 1
-        if math.isnan(epoch.val_loss) or epoch.val_loss < self.best_loss:
+        good = {
+            "loss": -epoch.val_loss,
+            "accuracy": epoch.val_accuracy,
+            "macro_f1": epoch.val_macro_f1,
+        }[self._monitor]
+        if math.isnan(good) or good > self.most or not self.best:
             self.since_best = 0
-            self.best_loss = epoch.val_loss
+            self.most = good
             self.best = _parameters(self._network)
 
     def state(self) -> Arrays:
         return {
             "epoch": np.array(self.epoch),
             "since_best": np.array(self.since_best),
-            "best_loss": np.array(self.best_loss),
+            "most": np.array(self.most),
             **_prefixed("best:", self.best),
             **_prefixed("now:", _parameters(self._network)),
         }
@@ -213,6 +292,8 @@ def _moments(trainer: gluon.Trainer) -> Arrays:
 def _restore_moments(trainer: gluon.Trainer, state: Arrays) -> None:
     (updater,) = trainer._updaters
     for index, parameter in enumerate(trainer._params):
+        if f"mean:{index}" not in state:  # a parameter that nothing learns
+            continue
         weight = parameter.data()
         updater.states[index] = tuple(
             mx.nd.array(state[f"{kind}:{index}"], ctx=weight.context, dtype=weight.dtype)

@@ -2,7 +2,8 @@
 
 A text becomes the set of the buckets that its features fall into: its words, its pairs of
 neighbouring words, its pairs with one word between them, and once more, as features of their own,
-the words and pairs among its last tokens (where people say what they conclude).
+the words and pairs among its last tokens (where people say what they conclude). In scripts without
+blanks, whose characters are the words, three neighbours are a feature too.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import numpy.typing as npt
 from steps.errors import InputError
 from steps.tokens import Words, by_chunks
 
-RECIPE = "bytes-ngrams-1"
+RECIPE = "unicode-ngrams-2"
 """The name of everything that decides which bucket a feature falls into. A model stores it; change
-the name with any constant below or in `steps.tokens`, or stored models go wrong silently."""
+the name with any constant below, in `steps.tokens` or in `steps.unicode_text`, or stored models go
+wrong silently."""
 
 TAIL = 30  # tokens at the end of a text whose features count once more
 MIN_BITS, MAX_BITS = 10, 24
@@ -118,13 +120,18 @@ def _chunk_features(made: Words, settings: FeatureSettings) -> tuple[npt.NDArray
     skipped = row[2:] == row[:-2]
     in_tail = np.repeat(ends, counts) - np.arange(len(words)) <= settings.tail
     pair_in_tail = in_tail[:-1] & paired
-    parts = (
+    parts = [
         (bucket(words), row),
         (bucket(pairs)[paired], row[1:][paired]),
         (bucket(skips)[skipped], row[2:][skipped]),
         (bucket(words[in_tail] * _MIX_TAIL), row[in_tail]),
         (bucket(pairs[pair_in_tail] * _MIX_TAIL), row[1:][pair_in_tail]),
-    )
+    ]
+    apart = made.apart()
+    if apart is not None:
+        within = skipped & apart[:-2] & apart[1:-1] & apart[2:]
+        triples = pairs[:-1] * _MIX_PAIR + words[2:]
+        parts.append((bucket(triples[within]), row[2:][within]))
     # A chunk has so few rows that its keys, row << bits | bucket, fit into 32 bits.
     bits = np.uint32(settings.bits)
     keys = np.concatenate([of_row for _, of_row in parts]) << bits

@@ -9,11 +9,11 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from steps import models
+from steps import class_weights, models
 from steps.errors import InputError
 
 
@@ -22,9 +22,22 @@ def within(default: float, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def one_of(default: str, *others: str) -> Any:
+    """A field with a default and what else it may be."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def optional(default: str = "") -> Any:
+    """A field for a text that may be empty."""
+    return field(default=default, metadata={"empty": True})
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What every kind of model has."""
+    """What every kind of model has.
+
+    Raises InputError for a value of the wrong type or out of range.
+    """
 
     OWN_LEARNING_RATE: ClassVar[float]  # what the kind does well with on most data
     LARGEST_BATCH: ClassVar[int] = 256  # rows, unless the user sets them
@@ -33,13 +46,20 @@ class Hyperparameters:
     text_column: str = "text"
     label_column: str = "label"
     epochs: int = within(20, 1, 1000)  # at most: training ends earlier when validation says so
-    patience: int = within(1, 1, 1000)  # epochs without a better validation loss before the end
+    patience: int = within(1, 1, 1000)  # epochs that may be no better than the best before the end
+    monitor: str = one_of("loss", "accuracy", "macro_f1")  # of the validation rows: what is better
     learning_rate: float = within(0.0, 0.0, 10.0)  # 0: the kind's own
     batch_size: int = within(0, 0, 65536)  # 0: by the number of rows
+    class_weights: str = "none"  # or "balanced", or {"label": weight, …}
     seed: int = within(0, 0, 2**31 - 1)
     validation_share: float = within(0.1, 0.0, 0.5)
     review_precision: float = within(0.93, 0.0, 1.0)
     """What is predicted with less confidence than yields this precision is for a person to see."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check(item, getattr(self, item.name))
+        class_weights.parse(self.class_weights)
 
     def as_dict(self) -> dict[str, Any]:
         """All of them, by name, with the learning rate that is used."""
@@ -54,8 +74,8 @@ _NOT_OURS = ("sagemaker_", "_tuning_")
 def parse(texts: Mapping[str, str]) -> Hyperparameters:
     """The hyperparameters that SageMaker passes as texts, those left out at their defaults.
 
-    Raises InputError for a kind or name that does not exist (with the nearest that does), a value
-    of the wrong type and a value out of range.
+    Raises InputError for a kind or name that does not exist (with the nearest that does, or the
+    kinds that know it), a value of the wrong type and a value out of range.
     """
     given = {
         name: _unquoted(text) for name, text in texts.items() if not name.startswith(_NOT_OURS)
@@ -64,17 +84,19 @@ def parse(texts: Mapping[str, str]) -> Hyperparameters:
     if kind not in models.KINDS:
         raise InputError(
             f"hyperparameter kind is {kind!r}, expected one of: {', '.join(models.KINDS)}"
+            + _meant(kind, models.KINDS)
+        )
+    fields = _fields(kind)
+    for name in given.keys() - fields.keys():
+        raise InputError(
+            f"hyperparameter {name!r} does not exist for kind {kind!r}{_instead(name, fields)}"
         )
     made: type[Hyperparameters] = models.module(kind).HYPERPARAMETERS
-    fields = {item.name: item for item in dataclasses.fields(made)}
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        if name not in fields:
-            raise InputError(
-                f"hyperparameter {name!r} does not exist for kind {kind!r}{_nearest(name, fields)}"
-            )
-        values[name] = _value(fields[name], text)
-    return made(**values)
+    return made(**{name: _value(fields[name], text) for name, text in given.items()})
+
+
+def _fields(kind: str) -> dict[str, dataclasses.Field[Any]]:
+    return {item.name: item for item in dataclasses.fields(models.module(kind).HYPERPARAMETERS)}
 
 
 def _unquoted(text: str) -> str:
@@ -87,28 +109,53 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def _nearest(name: str, names: Mapping[str, Any]) -> str:
+def _instead(name: str, names: Collection[str]) -> str:
+    """What to write for a name that a kind does not know."""
+    knowing = [kind for kind in models.KINDS if name in _fields(kind)]
+    if knowing:
+        return f", only for: {', '.join(knowing)}; there are: {', '.join(names)}"
+    return _meant(name, names) or f"; there are: {', '.join(names)}"
+
+
+def _meant(name: str, names: Collection[str]) -> str:
     found = difflib.get_close_matches(name, names, n=1)
-    if found:
-        return f": did you mean {found[0]!r}?"
-    return f"; there are: {', '.join(names)}"
+    return f": did you mean {found[0]!r}?" if found else ""
+
+
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_EXPECTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
 
 def _value(item: dataclasses.Field[Any], text: str) -> Any:
-    """The text as a value of the field's type, within its range."""
+    """The text as a value of the field's type."""
     kind = str(item.type)  # the name of the type, thanks to the postponed annotations
-    if kind == "str":
-        if not text.strip():
-            raise InputError(f"hyperparameter {item.name} is empty, expected a name")
-        return text
-    low, high = item.metadata["low"], item.metadata["high"]
     try:
-        value = int(text) if kind == "int" else float(text)
-    except ValueError:
-        expected = "a whole number" if kind == "int" else "a number"
-        raise InputError(f"hyperparameter {item.name} is {text!r}, expected {expected}") from None
-    if not low <= value <= high or math.isnan(value):
+        if kind == "bool":
+            return _TRUTHS[text.strip().lower()]
+        return {"int": int, "float": float, "str": str}[kind](text)
+    except (ValueError, KeyError):
         raise InputError(
-            f"hyperparameter {item.name} is {text}, expected between {low:g} and {high:g}"
+            f"hyperparameter {item.name} is {text!r}, expected {_EXPECTED[kind]}"
+        ) from None
+
+
+def _check(item: dataclasses.Field[Any], value: Any) -> None:
+    """Raises InputError unless the value is what the field may be."""
+    kind = str(item.type)
+    allowed = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,)}[kind]
+    if type(value) not in allowed:
+        raise InputError(f"hyperparameter {item.name} is {value!r}, expected {_EXPECTED[kind]}")
+    if "low" in item.metadata:
+        low, high = item.metadata["low"], item.metadata["high"]
+        if not low <= value <= high or math.isnan(value):
+            raise InputError(
+                f"hyperparameter {item.name} is {value:g}, expected between {low:g} and {high:g}"
+            )
+    choices = item.metadata.get("choices")
+    if choices and value not in choices:
+        raise InputError(
+            f"hyperparameter {item.name} is {value!r}, expected one of: {', '.join(choices)}"
+            + _meant(value, choices)
         )
-    return value
+    if kind == "str" and not value.strip() and not item.metadata.get("empty"):
+        raise InputError(f"hyperparameter {item.name} is empty, expected a name")

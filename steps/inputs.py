@@ -22,9 +22,18 @@ from steps.tokens import Words, by_chunks
 from steps.vocabulary import UNKNOWN, Vocabulary
 
 MAX_LENGTH = 10_000
+MAX_MARGIN = 99
 
 _MIX_PAIR = np.uint64(0xD6E8FEB86659FD93)
 _MIX_BUCKET = np.uint64(0x94D049BB133111EB)
+
+
+class Spelled(Protocol):
+    """A vocabulary of some form."""
+
+    @property
+    def text(self) -> str:
+        """What a model stores of it."""
 
 
 class Inputs(Protocol):
@@ -35,7 +44,7 @@ class Inputs(Protocol):
         """How many features there are: the first dimension of the weights that take them."""
 
     @property
-    def vocabulary(self) -> Vocabulary | None: ...
+    def vocabulary(self) -> Spelled | None: ...
 
     def described(self) -> dict[str, Any]:
         """What a model's description stores of it."""
@@ -69,7 +78,7 @@ class WordBags:
     2016, "Bag of Tricks for Efficient Text Classification"): each with its share of all that its
     text has."""
 
-    RECIPE: ClassVar[str] = "bytes-bags-1"
+    RECIPE: ClassVar[str] = "unicode-bags-2"
     vocabulary: Vocabulary
     bits: int  # pairs fall into 2 ** bits buckets; their numbers follow those of the words
 
@@ -115,22 +124,24 @@ class WordBags:
 class WordSequences:
     """The first words of a text by their numbers in a vocabulary, in their order."""
 
-    RECIPE: ClassVar[str] = "bytes-words-1"
+    RECIPE: ClassVar[str] = "unicode-words-2"
     vocabulary: Vocabulary
     length: int  # words of a text that are looked at, at most
+    margin: int  # columns of padding after the longest text: the network's widest window less one
 
     @property
     def width(self) -> int:
         return len(self.vocabulary)
 
     def described(self) -> dict[str, Any]:
-        return {"recipe": self.RECIPE, "length": self.length}
+        return {"recipe": self.RECIPE, "length": self.length, "margin": self.margin}
 
     def rows(self, texts: Sequence[str]) -> PaddedRows:
         parts = by_chunks(texts, self._chunk)
         lengths = [np.zeros(1, np.int64), *(lengths for _, lengths in parts)]
         numbers = [np.zeros(0, np.int32), *(numbers for numbers, _ in parts)]
-        return PaddedRows(np.concatenate(numbers), np.cumsum(np.concatenate(lengths)))
+        starts = np.cumsum(np.concatenate(lengths))
+        return PaddedRows(np.concatenate(numbers), starts, self.margin)
 
     def _chunk(self, words: Words) -> tuple[I32, I64]:
         counts = np.diff(words.ends, prepend=0)
@@ -160,22 +171,38 @@ def _ngram_sets(described: Mapping[str, Any], folder: Path) -> NgramSets:  # noq
 
 
 def _word_bags(described: Mapping[str, Any], folder: Path) -> WordBags:
-    bits = _setting(described, WordBags.RECIPE, "bits", 1, MAX_BITS)
+    check_recipe(described, WordBags.RECIPE)
+    bits = setting(described, "bits", 1, MAX_BITS)
     return WordBags(Vocabulary.read(folder), bits)
 
 
 def _word_sequences(described: Mapping[str, Any], folder: Path) -> WordSequences:
-    length = _setting(described, WordSequences.RECIPE, "length", 1, MAX_LENGTH)
-    return WordSequences(Vocabulary.read(folder), length)
+    check_recipe(described, WordSequences.RECIPE)
+    length = setting(described, "length", 1, MAX_LENGTH)
+    margin = setting(described, "margin", 0, MAX_MARGIN)
+    return WordSequences(Vocabulary.read(folder), length, margin)
 
 
-def _setting(described: Mapping[str, Any], recipe: str, name: str, low: int, high: int) -> int:
-    """The one setting of a recipe, if the recipe is this version's."""
+def _word_pieces(described: Mapping[str, Any], folder: Path) -> Inputs:
+    from steps.word_pieces import WordPieces  # here, because it takes GluonNLP's seconds
+
+    check_recipe(described, WordPieces.RECIPE)
+    length = setting(described, "length", WordPieces.SHORTEST, MAX_LENGTH)
+    lower = setting(described, "lower", 0, 1)
+    return WordPieces.read(folder, length, lower)
+
+
+def check_recipe(described: Mapping[str, Any], recipe: str) -> None:
+    """Raises InputError unless the recipe is this version's."""
     if described["recipe"] != recipe:
         raise InputError(
             f"the model's features are {described['recipe']!r}, this version makes {recipe!r}: "
             "use the version that trained the model, or train again"
         )
+
+
+def setting(described: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    """A whole number within its range."""
     value = described[name]
     if type(value) is not int:
         raise TypeError(name)
@@ -188,6 +215,9 @@ def _setting(described: Mapping[str, Any], recipe: str, name: str, low: int, hig
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Path], Inputs]] = {
     "ngram": _ngram_sets,
+    "bert": _word_pieces,
+    "cnn": _word_sequences,
     "fasttext": _word_bags,
+    "lstm": _word_sequences,
     "textcnn": _word_sequences,
 }

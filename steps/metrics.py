@@ -53,12 +53,11 @@ def score(targets: I64, probabilities: F32, known: npt.NDArray[np.bool_] | None 
     precision = _ratio(right, predicted)
     recall = _ratio(right, support)
     f1 = _ratio(2 * right, support + predicted)
-    occurs = (support + predicted) > 0
     judged = np.ones(len(targets), bool) if known is None else known[targets]
     return Scores(
         rows=len(targets),
         accuracy=float(right.sum() / len(targets)),
-        macro_f1=float(f1[occurs].mean()),
+        macro_f1=macro_f1(confusion),
         weighted_f1=float((f1 * support).sum() / support.sum()),
         log_loss=log_loss(targets[judged], probabilities[judged]),
         calibration_error=calibration_error(targets[judged], probabilities[judged]),
@@ -75,6 +74,13 @@ def confusion_matrix(targets: I64, predicted: I64, labels: int) -> I64:
     """How often rows of each label (first axis) were taken for each label: (labels, labels)."""
     pairs = np.bincount(targets * labels + predicted, minlength=labels * labels)
     return pairs.reshape(labels, labels).astype(np.int64)
+
+
+def macro_f1(confusion: I64) -> float:
+    """The mean F1 of the labels that occur, in truth or in predictions: [true, predicted] -> it."""
+    marked = confusion.sum(axis=1) + confusion.sum(axis=0)
+    f1 = _ratio(2 * np.diag(confusion).astype(np.float64), marked)
+    return float(f1[marked > 0].mean())
 
 
 def log_loss(targets: I64, probabilities: F32) -> float:

@@ -20,7 +20,6 @@ F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-MARGIN = 4  # columns of padding after the longest row: one less than the widest window of a network
 
 _SCORED_ROWS = 1024
 _SCORED_CELLS = 1 << 15  # of a dense input: what bounds the memory of a convolution
@@ -82,13 +81,31 @@ class SparseRows:
 
 
 class PaddedRows:
-    """Sequences of numbers: each input has shape (rows, length), `PADDING` after a row's own, at
-    least `MARGIN` times."""
+    """Sequences of numbers: each input has shape (rows, length), padding after a row's own.
 
-    def __init__(self, numbers: I32, starts: I64) -> None:
-        self._numbers = numbers
-        self._starts = starts  # (rows + 1,): row i owns numbers[starts[i]:starts[i + 1]]
+    Parameters
+    ----------
+    numbers, starts
+        Row i owns numbers[starts[i]:starts[i + 1]]; starts: (rows + 1,).
+    margin
+        How many columns of padding there are after the longest row, at least.
+    padding
+        The number that pads.
+    cells
+        How large an input may be when nothing is learnt.
+    """
+
+    def __init__(
+        self,
+        numbers: I32,
+        starts: I64,
+        margin: int,
+        padding: int = PADDING,
+        cells: int = _SCORED_CELLS,
+    ) -> None:
+        self._numbers, self._starts = numbers, starts
         self._lengths = np.diff(starts)
+        self._margin, self._padding, self._cells = margin, padding, cells
         self._context = device()
 
     def __len__(self) -> int:
@@ -96,7 +113,8 @@ class PaddedRows:
 
     def input(self, numbers: I64) -> Any:
         lengths = self._lengths[numbers]
-        padded = np.full((len(numbers), _padded(int(lengths.max(initial=0)))), PADDING, np.float32)
+        shape = (len(numbers), self._padded(int(lengths.max(initial=0))))
+        padded = np.full(shape, self._padding, np.float32)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         where = self._starts[numbers][:, None] + np.arange(padded.shape[1])
         padded[inside] = self._numbers[where[inside]]
@@ -107,9 +125,9 @@ class PaddedRows:
         ordered = self._by_length(numbers)
         while first < len(ordered):
             # Of the rows that would fit if all were as short as the first, those that do fit.
-            length = _padded(int(self._lengths[ordered[first]]))
-            some = ordered[first : first + min(_SCORED_ROWS, max(1, _SCORED_CELLS // length))]
-            fits = max(1, _SCORED_CELLS // _padded(int(self._lengths[some[-1]])))
+            length = self._padded(int(self._lengths[ordered[first]]))
+            some = ordered[first : first + min(_SCORED_ROWS, max(1, self._cells // length))]
+            fits = max(1, self._cells // self._padded(int(self._lengths[some[-1]])))
             made.append(some[:fits])
             first += len(made[-1])
         return made
@@ -119,6 +137,9 @@ class PaddedRows:
         for pool in _cut(numbers, size * _POOL):
             made += _cut(self._by_length(pool), size)
         return [made[place] for place in random.permutation(len(made))]
+
+    def _padded(self, length: int) -> int:
+        return max(1, -(-(length + self._margin) // _STEP)) * _STEP
 
     def _by_length(self, numbers: I64) -> I64:
         ordered: I64 = numbers[np.argsort(self._lengths[numbers], kind="stable")]
@@ -133,9 +154,15 @@ def scores(network: Any, rows: Rows, numbers: I64, columns: int) -> F32:
     return made
 
 
+def largest_within(F: Any, found: Any, inside: Any, width: int) -> Any:  # noqa: N803
+    """The largest over time of what windows of a width found, of those that begin in the text.
+
+    found: (rows, filters, length - width + 1), nowhere negative; inside: (rows, 1, length), 1 where
+    there is text -> (rows, filters).
+    """
+    beginnings = inside if width == 1 else F.slice_axis(inside, axis=2, begin=0, end=1 - width)
+    return F.max(F.broadcast_mul(found, beginnings), axis=2)
+
+
 def _cut(numbers: I64, size: int) -> list[I64]:
     return [numbers[first : first + size] for first in range(0, len(numbers), size)]
-
-
-def _padded(length: int) -> int:
-    return -(-(length + MARGIN) // _STEP) * _STEP

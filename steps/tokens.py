@@ -1,8 +1,9 @@
 """The words of texts as hashes, made from bytes in numpy without a Python object for a token.
 
-A word is a run of ASCII letters, digits, apostrophes and bytes over 127; some punctuation marks are
-tokens of their own; every other byte separates. A word's hash is polynomial, so that one cumulative
-sum over a block of text yields the hashes of all its words (Karp & Rabin 1987).
+A word is a run of letters, digits and apostrophes; some punctuation marks are tokens of their own;
+everything else separates. Texts that are not all ASCII are rewritten first (`steps.unicode_text`),
+until every byte over 127 belongs to a word. A word's hash is polynomial, so that one cumulative sum
+over a block of text yields the hashes of all its words (Karp & Rabin 1987).
 
 Stored models depend on every constant here: a change of one is a change of `features.RECIPE` and of
 the recipes in `steps.inputs`.
@@ -18,12 +19,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from steps.unicode_text import APART, plain
+
 PUNCTUATION = '!?.,:;()"-/*$%&'
 CHUNK_ROWS = 64  # texts of a chunk, at most
 
 _BASE = 0x9E3779B97F4A7C15
 _MIX_WORD = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_VALUE = 0x94D049BB133111EB
+_APART = ord(APART)
 _WINDOW = 1 << 18  # bytes hashed at once: what the tables of powers cover
 
 U8 = npt.NDArray[np.uint8]
@@ -46,6 +50,13 @@ class Words(NamedTuple):
         spelt = self.text[self.starts[token] : self.stops[token]].tobytes()
         return spelt.lower().decode("utf-8", "replace")
 
+    def apart(self) -> npt.NDArray[np.bool_] | None:
+        """Which tokens are characters of a script without blanks: (tokens,), None if none is."""
+        if not (self.text == _APART).any():
+            return None
+        made: npt.NDArray[np.bool_] = self.text[self.starts - 1] == _APART
+        return made
+
 
 def by_chunks(texts: Sequence[str], work: Callable[[Words], Made], threads: int = 2) -> list[Made]:
     """What `work` makes of the words of each chunk: up to `CHUNK_ROWS` neighbouring texts."""
@@ -65,8 +76,8 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[bytes]]:
     chunk: list[bytes] = []
     size = 0
     for text in texts:
-        # Bytes of ASCII are lowered by the table of values; only other alphabets need it here.
-        encoded = (text if text.isascii() else text.lower()).encode("utf-8", "surrogatepass")
+        # ASCII letters are lowered by the table of values.
+        encoded = (text if text.isascii() else plain(text)).encode()
         if chunk and (len(chunk) == CHUNK_ROWS or size + len(encoded) + 1 > _WINDOW):
             yield chunk
             chunk, size = [], 0

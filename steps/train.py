@@ -7,13 +7,15 @@ import json
 import math
 import platform
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from steps import artifact, decision, metrics, models
+from steps import artifact, class_weights, decision, metrics, models
 from steps.checkpoints import Checkpoints
 from steps.container import Container, run_step
 from steps.errors import InputError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from steps.descent import Epoch, Task
 
 I64 = npt.NDArray[np.int64]
+
+CONFIDENCE_BINS = 100
 
 
 def main() -> int:
@@ -62,14 +66,17 @@ def _learn(
 
     import mxnet as mx
 
-    from steps.descent import Split, descend
+    from steps import descent
+    from steps.descent import Examples, Split
 
     split = Split(training, validation)
-    task: Task = models.module(settings.kind).prepare(
-        table.texts, targets, len(labels), split, settings
-    )
-    checkpoints = _checkpoints(container, fingerprint, settings, code_version)
-    descend(task, split, settings, lambda epoch: _report(epoch, run), checkpoints)
+    weights = class_weights.of_rows(settings.class_weights, labels, targets, training)
+    examples = Examples(table.texts, targets, len(labels), split, container.channel)
+    prepared: Task = models.module(settings.kind).prepare(examples, settings)
+    task = replace(prepared, weights=weights)
+    begins = [fingerprint, descent.fingerprint(task.network)]
+    checkpoints = _checkpoints(container, begins, settings, code_version)
+    descent.descend(task, split, settings, lambda epoch: _report(epoch, run), checkpoints)
     scores = task.validation_scores(split)
     task.finish()
     calibration = decision.calibrate(scores, targets[validation])
@@ -96,8 +103,10 @@ def _learn(
                 "rows": len(table),
                 "training_rows": len(training),
                 "validation_rows": len(validation),
+                "labels": label_counts(table, labels),
             },
             "validation": figures,
+            "validation_confidence": confidence_histogram(made),
             "versions": {
                 "code": code_version,
                 "python": platform.python_version(),
@@ -151,14 +160,30 @@ def data_fingerprint(table: Table) -> str:
     return digest.hexdigest()
 
 
+def label_counts(table: Table, labels: Sequence[str]) -> dict[str, int]:
+    """How many rows each label has, in the order of `labels`."""
+    counts = Counter(table.labels)
+    return {label: counts[label] for label in labels}
+
+
+def confidence_histogram(probabilities: decision.F32) -> list[int]:
+    """How many rows have their confidence in each of `CONFIDENCE_BINS` equal bins of [0, 1], the
+    last with 1: (rows, labels) -> bins. The prediction job counts in the same bins, so that later
+    claims can be compared with those of the training."""
+    confidence = probabilities.max(axis=1, initial=0).astype(np.float64)
+    places = np.minimum((confidence * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
+    made: list[int] = np.bincount(places, minlength=CONFIDENCE_BINS).tolist()
+    return made
+
+
 def _checkpoints(
-    container: Container, fingerprint: str, settings: Hyperparameters, code_version: str
+    container: Container, begins: list[str], settings: Hyperparameters, code_version: str
 ) -> Checkpoints | None:
-    """The job's checkpoints, where it has a folder for them: those of the same data, settings and
-    code, because other code may mean other features by the same numbers."""
+    """The job's checkpoints, where it has a folder for them: those of the same data, given weights,
+    settings and code, because other code may mean other features by the same numbers."""
     if not container.checkpoints.is_dir():
         return None
-    described = json.dumps([fingerprint, settings.as_dict(), code_version], sort_keys=True)
+    described = json.dumps([begins, settings.as_dict(), code_version], sort_keys=True)
     return Checkpoints(container.checkpoints, hashlib.sha256(described.encode()).hexdigest())
 
 
@@ -177,6 +202,7 @@ def _report(epoch: Epoch, run: Run) -> None:
             ("train_loss", epoch.train_loss),
             ("val_loss", epoch.val_loss),
             ("val_accuracy", epoch.val_accuracy),
+            ("val_macro_f1", epoch.val_macro_f1),
         )
         if not math.isnan(value)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,8 @@ class Vocabulary:
 def build(texts: Sequence[str], size: int, least: int) -> Vocabulary:
     """The vocabulary of the `size` most frequent words that the texts hold `least` times or more.
 
-    Words of more than 100 bytes are none that anyone would read, and stay unknown.
+    Words of more than 100 bytes are none that anyone would read, and stay unknown; so do the few
+    that would not be one word if they were a text of their own.
     """
     import gluonnlp  # here, because prediction has no need of it
 
@@ -83,5 +84,15 @@ def build(texts: Sequence[str], size: int, least: int) -> Vocabulary:
         wanted[places] = False
 
     by_chunks(texts, spell, threads=1)
+    for word in _unfaithful(counter):
+        del counter[word]
     made = gluonnlp.Vocab(counter, max_size=size, bos_token=None, eos_token=None)
     return Vocabulary(made.to_json())
+
+
+def _unfaithful(words: Iterable[str]) -> list[str]:
+    """The words that are not one word again when they are read."""
+    given = list(words)
+    counts = by_chunks(given, lambda chunk: np.diff(chunk.ends, prepend=0))
+    wrong = np.flatnonzero(np.concatenate([np.zeros(0, np.int64), *counts]) != 1)
+    return [given[place] for place in wrong.tolist()]

@@ -3,7 +3,7 @@
 A kind is a module here with
 
 - `HYPERPARAMETERS`: a subclass of `steps.hyperparameters.Hyperparameters` with its own,
-- `prepare(texts, targets, labels, split, settings)`: the `steps.descent.Task` of training it,
+- `prepare(examples, settings)`: the `steps.descent.Task` of training it on `Examples`,
 
 its name in `KINDS`, and in `steps.inputs` how prediction sees texts: prediction runs the exported
 network and imports no kind.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-KINDS = ("fasttext", "ngram", "textcnn")
+KINDS = ("bert", "cnn", "fasttext", "lstm", "ngram", "textcnn")
 
 
 def module(kind: str) -> ModuleType:

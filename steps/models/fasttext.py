@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import mxnet as mx
 import numpy as np
 
-from steps.descent import I64, Split, Task, initialize
+from steps.descent import Examples, Task, initialize
 from steps.hyperparameters import Hyperparameters, within
 from steps.inputs import WordBags
 from steps.network import SparseRows
@@ -57,27 +57,20 @@ class FastText(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no type
         return self.output(F.sparse.dot(x, embedding))
 
 
-def prepare(
-    texts: Sequence[str],
-    targets: I64,
-    labels: int,
-    split: Split,
-    settings: FastTextHyperparameters,
-) -> Task:
-    """How to learn the rows of `split.training`; `targets` holds each row's label by its number."""
-    learnt = [texts[row] for row in split.training]
-    vocabulary = build(learnt, settings.vocabulary_size, settings.vocabulary_least)
-    inputs, rows = _bags(texts, vocabulary, settings.bits)
-    network = FastText(inputs.width, settings.dimensions, labels)
+def prepare(examples: Examples, settings: FastTextHyperparameters) -> Task:
+    """How to learn from the examples."""
+    vocabulary = build(examples.learnt, settings.vocabulary_size, settings.vocabulary_least)
+    inputs, rows = _bags(examples.texts, vocabulary, settings.bits)
+    network = FastText(inputs.width, settings.dimensions, examples.labels)
     initialize(network, settings.seed)
     return Task(
         network=network,
         inputs=inputs,
         rows=rows,
-        numbers=targets,
-        targets=targets.astype(np.float32),
+        numbers=examples.targets,
+        targets=examples.targets.astype(np.float32),
         loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=labels,
+        columns=examples.labels,
     )
 
 

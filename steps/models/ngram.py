@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import mxnet as mx
 import numpy as np
 
-from steps.descent import F32, I64, Split, Task, assign, initialize
+from steps.descent import F32, I64, Examples, Split, Task, assign, initialize
 from steps.errors import InputError
 from steps.features import MAX_BITS, MIN_BITS, Features, FeatureSettings, features
 from steps.hyperparameters import Hyperparameters, within
@@ -57,16 +57,11 @@ class Ngram(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no types
         return F.broadcast_add(F.sparse.dot(x, weight), bias)
 
 
-def prepare(
-    texts: Sequence[str],
-    targets: I64,
-    labels: int,
-    split: Split,
-    settings: NgramHyperparameters,
-) -> Task:
-    """How to learn the rows of `split.training`; `targets` holds each row's label by its number."""
+def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
+    """How to learn from the examples."""
+    targets, labels, split = examples.targets, examples.labels, examples.split
     columns = 1 if labels == 2 else labels
-    rows, feature_settings = _features(texts, split, columns, settings)
+    rows, feature_settings = _features(examples.texts, split, columns, settings)
     buckets = 1 << feature_settings.bits
     scale = log_count_ratios(
         rows.take(split.training)[0], targets[split.training], labels, buckets, settings.smoothing

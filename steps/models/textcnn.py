@@ -1,27 +1,31 @@
 """The kind `textcnn`: convolutions over embedded words, the largest of each over time.
 
-Kim 2014, "Convolutional Neural Networks for Sentence Classification", with random vectors: widths
-3, 4 and 5, dropout 0.5, and an L2 norm of at most 3 for each label's weights. Padding embeds to
-zeros, and the largest over time does not look where a window would begin in it.
+Kim 2014, "Convolutional Neural Networks for Sentence Classification": widths 3, 4 and 5, dropout
+0.5, and an L2 norm of at most 3 for each label's weights. Words have random vectors ("rand"), or
+given ones that are left as they are ("static"), learnt on ("non-static"), or both side by side
+("multichannel"). Padding embeds to zeros, and the largest over time does not look where a window
+would begin in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import mxnet as mx
 import numpy as np
 
-from steps.descent import I64, Split, Task, assign, initialize
-from steps.hyperparameters import Hyperparameters, within
+from steps import vectors
+from steps.descent import F32, Examples, Task, assign, initialize
+from steps.errors import InputError
+from steps.hyperparameters import Hyperparameters, one_of, optional, within
 from steps.inputs import MAX_LENGTH, WordSequences
-from steps.network import MARGIN
-from steps.vocabulary import PADDING, build
+from steps.network import largest_within
+from steps.vocabulary import PADDING, Vocabulary, build
 
-_WIDTHS = (3, 4, 5)
-assert max(_WIDTHS) - 1 <= MARGIN
+WIDTHS = (3, 4, 5)
+MARGIN = max(WIDTHS) - 1
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class TextCnnHyperparameters(Hyperparameters):
     OWN_LEARNING_RATE: ClassVar[float] = 0.001
     LARGEST_BATCH: ClassVar[int] = 64
 
-    dimensions: int = within(128, 1, 1024)  # of an embedding
+    vectors: str = one_of("random", "frozen", "tuned", "both")
+    vectors_file: str = optional()  # empty: the one file in the channel "vectors"
+    dimensions: int = within(128, 1, 1024)  # of an embedding; given vectors have their own
     filters: int = within(100, 1, 1000)  # of each width
     dropout: float = within(0.5, 0.0, 0.9)
     max_norm: float = within(3.0, 1e-3, 1e3)
-    length: int = within(400, 1, MAX_LENGTH)  # words of a text that are looked at
+    length: int = within(800, 1, MAX_LENGTH)  # words of a text that are looked at
     vocabulary_size: int = within(30_000, 1, 1_000_000)
     vocabulary_least: int = within(2, 1, 1000)  # times that the texts hold a word, or more
 
@@ -47,55 +53,62 @@ class TextCnn(mx.gluon.HybridBlock):  # type: ignore[misc]  # MXNet has no types
     """Scores of sequences of words."""
 
     def __init__(
-        self, words: int, dimensions: int, filters: int, dropout: float, labels: int
+        self, words: int, dimensions: int, settings: TextCnnHyperparameters, labels: int
     ) -> None:
         super().__init__(prefix="textcnn_")
         nn = mx.gluon.nn
         self._words, self._dimensions = words, dimensions
+        shape = (words, dimensions)
+        self.embedding = self.frozen = None
         with self.name_scope():
-            self.embedding = self.params.get(
-                "embedding",
-                shape=(words, dimensions),
-                init=mx.init.Uniform(0.25),
-                grad_stype="row_sparse",
-            )
-            self.convolutions = nn.HybridSequential()
-            for width in _WIDTHS:
-                self.convolutions.add(
-                    nn.Conv1D(filters, width, in_channels=dimensions, activation="relu")
+            if settings.vectors != "frozen":
+                self.embedding = self.params.get(
+                    "embedding", shape=shape, init=mx.init.Uniform(0.25), grad_stype="row_sparse"
                 )
-            self.dropout = nn.Dropout(dropout)
-            self.output = nn.Dense(labels, in_units=len(_WIDTHS) * filters)
+            if settings.vectors in ("frozen", "both"):
+                self.frozen = self.params.get("frozen", shape=shape, grad_req="null")
+            channels = dimensions * (2 if settings.vectors == "both" else 1)
+            self.convolutions = nn.HybridSequential()
+            for width in WIDTHS:
+                self.convolutions.add(
+                    nn.Conv1D(settings.filters, width, in_channels=channels, activation="relu")
+                )
+            self.dropout = nn.Dropout(settings.dropout)
+            self.output = nn.Dense(labels, in_units=len(WIDTHS) * settings.filters)
 
-    def hybrid_forward(self, F: Any, x: Any, embedding: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, **tables: Any) -> Any:  # noqa: N803
         # x: (rows, length) numbers of words -> (rows, labels)
         inside = F.expand_dims(x != PADDING, axis=1)  # (rows, 1, length)
-        embedded = F.Embedding(
-            x, embedding, input_dim=self._words, output_dim=self._dimensions, sparse_grad=True
-        )
-        signal = F.broadcast_mul(F.transpose(embedded, axes=(0, 2, 1)), inside)
-        largest = []
-        for width, convolution in zip(_WIDTHS, self.convolutions, strict=True):
-            beginnings = F.slice_axis(inside, axis=2, begin=0, end=1 - width)
-            # What is not negative can be masked by zeros.
-            found = F.broadcast_mul(convolution(signal), beginnings)
-            largest.append(F.max(found, axis=2))
+        embedded = [
+            F.Embedding(
+                x,
+                table,
+                input_dim=self._words,
+                output_dim=self._dimensions,
+                sparse_grad=name == "embedding",
+            )
+            for name, table in sorted(tables.items())
+        ]
+        channels = F.concat(*embedded, dim=2)  # (rows, length, channels)
+        signal = F.broadcast_mul(F.transpose(channels, axes=(0, 2, 1)), inside)
+        largest = [
+            largest_within(F, convolution(signal), inside, width)
+            for width, convolution in zip(WIDTHS, self.convolutions, strict=True)
+        ]
         return self.output(self.dropout(F.concat(*largest, dim=1)))
 
 
-def prepare(
-    texts: Sequence[str],
-    targets: I64,
-    labels: int,
-    split: Split,
-    settings: TextCnnHyperparameters,
-) -> Task:
-    """How to learn the rows of `split.training`; `targets` holds each row's label by its number."""
-    learnt = [texts[row] for row in split.training]
-    vocabulary = build(learnt, settings.vocabulary_size, settings.vocabulary_least)
-    inputs = WordSequences(vocabulary, settings.length)
-    network = TextCnn(inputs.width, settings.dimensions, settings.filters, settings.dropout, labels)
+def prepare(examples: Examples, settings: TextCnnHyperparameters) -> Task:
+    """How to learn from the examples. Raises InputError for given vectors that are none."""
+    vocabulary = build(examples.learnt, settings.vocabulary_size, settings.vocabulary_least)
+    inputs = WordSequences(vocabulary, settings.length, MARGIN)
+    given = None if settings.vectors == "random" else _given(examples, vocabulary, settings)
+    dimensions = settings.dimensions if given is None else given.shape[1]
+    network = TextCnn(inputs.width, dimensions, settings, examples.labels)
     initialize(network, settings.seed)
+    for table in (network.embedding, network.frozen):
+        if given is not None and table is not None:
+            table.set_data(mx.nd.array(given))
 
     def limit_norms() -> None:
         weight = network.output.weight.data()
@@ -105,10 +118,24 @@ def prepare(
     return Task(
         network=network,
         inputs=inputs,
-        rows=inputs.rows(texts),
-        numbers=targets,
-        targets=targets.astype(np.float32),
+        rows=inputs.rows(examples.texts),
+        numbers=examples.targets,
+        targets=examples.targets.astype(np.float32),
         loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=labels,
+        columns=examples.labels,
         after_step=limit_norms,
     )
+
+
+def _given(examples: Examples, vocabulary: Vocabulary, settings: TextCnnHyperparameters) -> F32:
+    """The given vectors of the vocabulary's words: (words, dimensions)."""
+    words = json.loads(vocabulary.text)["idx_to_token"]
+    path = vectors.find(settings.vectors_file, examples.channel)
+    known = vectors.read(path, words)
+    if not known:
+        raise InputError(
+            f"{path.name} has no vector for any of the {len(words)} words of the training data: "
+            "expected vectors of its language"
+        )
+    print(f"vectors for {len(known)} of {len(words)} words", flush=True)
+    return vectors.matrix(words, known, settings.seed)

@@ -36,6 +36,20 @@ def test_stored_models_still_fit_the_recipe() -> None:
         3514564,
     ]
     assert buckets("ärger") == [1234252, 1980374]
+    assert buckets("漏水だ") == [
+        455074,
+        899545,
+        1076352,
+        1958526,
+        2405111,
+        2596602,
+        2621300,
+        2681868,
+        2831517,
+        3791803,
+        4024696,
+        4090193,
+    ]
 
 
 @settings(deadline=None)

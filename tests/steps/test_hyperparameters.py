@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from steps.errors import InputError
 from steps.hyperparameters import parse
 from steps.models import KINDS, module
+from steps.models.lstm import LstmHyperparameters
 from steps.models.ngram import NgramHyperparameters
 
 
@@ -50,17 +52,50 @@ def test_what_sagemaker_adds_of_its_own_is_no_hyperparameter() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "value"),
+    [("true", True), ("True", True), ("1", True), ("false", False), ("FALSE", False), ("0", False)],
+)
+def test_truths_have_many_spellings(given: str, value: bool) -> None:
+    made = parse({"kind": "lstm", "bidirectional": given})
+    assert made == LstmHyperparameters(kind="lstm", bidirectional=value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": "3"}, "epochs is '3', expected a whole number"),
+        ({"epochs": 3.0}, "epochs is 3.0, expected a whole number"),
+        ({"epochs": True}, "epochs is True, expected a whole number"),
+        ({"learning_rate": None}, "learning_rate is None, expected a number"),
+        ({"epochs": 0}, "epochs is 0, expected between 1 and 1000"),
+        ({"text_column": 3}, "text_column is 3, expected a text"),
+        ({"class_weights": {"leak": 2}}, "class_weights is .*, expected a text"),
+    ],
+)
+def test_our_own_form_is_checked_as_sagemakers_is(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        NgramHyperparameters(**given)
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"learning_rat": "1"}, "'learning_rat' does not exist .* did you mean 'learning_rate'"),
         ({"xyzzy": "1"}, "'xyzzy' does not exist .* there are: .*text_column"),
-        ({"kind": "lstm"}, "kind is 'lstm', expected one of: fasttext, ngram, textcnn"),
-        ({"kind": "textcnn", "bits": "18"}, "'bits' does not exist for kind 'textcnn'; there are"),
-        ({"kind": "ngram", "filters": "9"}, "'filters' does not exist for kind 'ngram'; there are"),
+        ({"kind": "gru"}, "kind is 'gru', expected one of: bert, cnn, fasttext, lstm, ngram"),
+        ({"kind": "ngrams"}, "kind is 'ngrams', .*: did you mean 'ngram'?"),
+        ({"kind": "textcnn", "bits": "18"}, "'bits' .* 'textcnn', only for: fasttext, ngram; ther"),
+        ({"kind": "ngram", "filters": "9"}, "'filters' .* kind 'ngram', only for: textcnn; there"),
+        ({"kind": "cnn", "hidden_size": "9"}, "'hidden_size' .* kind 'cnn', only for: lstm; there"),
+        ({"kind": "cnn", "num_epoch": "9"}, "'num_epoch' .* kind 'cnn': did you mean 'epochs'"),
         ({"kind": "fasttext", "dimension": "9"}, "'fasttext': did you mean 'dimensions'"),
         ({"kind": "fasttext", "bits": "23"}, "bits is 23, expected between 0 and 22"),
         ({"kind": "textcnn", "dropout": "1"}, "dropout is 1, expected between 0 and 0.9"),
         ({"kind": "textcnn", "length": "0"}, "length is 0, expected between 1 and 10000"),
+        ({"kind": "lstm", "bidirectional": "si"}, "bidirectional is 'si', expected true or false"),
+        ({"kind": "textcnn", "vectors": "frosen"}, "'frosen', expected one of.*mean 'frozen'"),
+        ({"monitor": "f1"}, "monitor is 'f1', expected one of: loss, accuracy, macro_f1"),
+        ({"class_weights": "even"}, "class_weights is 'even', expected none, balanced or a JSON"),
         ({"epochs": "many"}, "epochs is 'many', expected a whole number"),
         ({"epochs": "1.5"}, "epochs is '1.5', expected a whole number"),
         ({"epochs": "0"}, "epochs is 0, expected between 1 and 1000"),

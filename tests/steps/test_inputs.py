@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from steps import artifact, inputs
 from steps.errors import InputError
 from steps.inputs import WordBags, WordSequences
-from steps.network import MARGIN
 from steps.vocabulary import PADDING, UNKNOWN, Vocabulary, build
 
 TEXTS = ["The pump leaks, the seal drips", "Pump leaks again!", "the ÄRGER the ärger"]
@@ -52,13 +51,15 @@ def test_any_texts_make_a_vocabulary_that_survives_storing(
 
 def test_words_have_their_numbers_in_order_up_to_the_length() -> None:
     vocabulary = build(TEXTS, size=100, least=1)
-    rows = WordSequences(vocabulary, 5).rows(["the PUMP never leaks, the pump", "", "seal"])
+    rows = WordSequences(vocabulary, 5, margin=4).rows(
+        ["the PUMP never leaks, the pump", "", "seal"]
+    )
     made = rows.input(np.array([0, 1, 2])).asnumpy().astype(int)
     the, pump, leaks, comma, seal = numbered(vocabulary, "the", "pump", "leaks", ",", "seal")
     assert made[0, :6].tolist() == [the, pump, UNKNOWN, leaks, comma, PADDING]
     assert made[2, 0] == seal
     assert (made[0, 5:] == PADDING).all() and (made[1] == PADDING).all()
-    assert made.shape[1] >= 5 + MARGIN
+    assert made.shape[1] >= 5 + 4
 
 
 def test_a_bag_holds_each_feature_with_its_share() -> None:
@@ -79,7 +80,7 @@ def test_a_bag_holds_each_feature_with_its_share() -> None:
 @given(ANY_TEXTS.filter(len), st.randoms())
 def test_rows_are_the_same_alone_and_among_others(texts: list[str], random: object) -> None:
     vocabulary = build(TEXTS, size=100, least=1)
-    for made in (WordBags(vocabulary, 8), WordSequences(vocabulary, 7)):
+    for made in (WordBags(vocabulary, 8), WordSequences(vocabulary, 7, margin=4)):
         together = made.rows(texts).input(np.arange(len(texts))).asnumpy()
         for number, text in enumerate(texts):
             alone = made.rows([text]).input(np.array([0])).asnumpy()[0]
@@ -89,7 +90,9 @@ def test_rows_are_the_same_alone_and_among_others(texts: list[str], random: obje
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), max_size=300), st.integers(1, 70))
 def test_groups_and_batches_hold_each_row_once(lengths: list[int], size: int) -> None:
-    made = WordSequences(build(TEXTS, 100, 1), 2500).rows(["pump " * count for count in lengths])
+    made = WordSequences(build(TEXTS, 100, 1), 2500, margin=4).rows(
+        ["pump " * count for count in lengths]
+    )
     rows = np.arange(len(lengths))
     groups = made.groups(rows)
     assert sorted(np.concatenate([rows[:0], *groups]).tolist()) == rows.tolist()
@@ -125,15 +128,25 @@ def test_a_vocabulary_that_is_none_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "described", "message"),
     [
-        ("lstm", {}, "kind 'lstm', which this version does not know"),
+        ("gru", {}, "kind 'gru', which this version does not know"),
         ("fasttext", {"recipe": "older", "bits": 10}, "features are 'older'"),
-        ("textcnn", {"recipe": "bytes-bags-1", "length": 10}, "features are 'bytes-bags-1'"),
-        ("fasttext", {"recipe": "bytes-bags-1", "bits": 99}, "out of range"),
-        ("fasttext", {"recipe": "bytes-bags-1", "bits": True}, "malformed"),
-        ("textcnn", {"recipe": "bytes-words-1", "length": "9"}, "malformed"),
-        ("textcnn", {"recipe": "bytes-words-1"}, "malformed"),
+        ("textcnn", {"recipe": "unicode-bags-2", "length": 10}, "features are 'unicode-bags-2'"),
+        ("fasttext", {"recipe": "unicode-bags-2", "bits": 99}, "out of range"),
+        ("fasttext", {"recipe": "unicode-bags-2", "bits": True}, "malformed"),
+        ("textcnn", {"recipe": "unicode-words-2", "length": "9"}, "malformed"),
+        ("textcnn", {"recipe": "unicode-words-2"}, "malformed"),
         ("textcnn", None, "malformed"),
-        ("textcnn", {"recipe": "bytes-words-1", "length": 9}, "lacks 'vocabulary.json'"),
+        ("cnn", {"recipe": "unicode-words-2", "length": 9, "margin": 100}, "out of range"),
+        ("lstm", {"recipe": "unicode-words-2", "length": 9}, "malformed"),
+        ("bert", {"recipe": "unicode-words-2", "length": 9}, "features are 'unicode-words-2'"),
+        ("bert", {"recipe": "word-pieces-1", "length": 2, "lower": 1}, "out of range"),
+        ("bert", {"recipe": "word-pieces-1", "length": 9, "lower": True}, "malformed"),
+        ("bert", {"recipe": "word-pieces-1", "length": 9, "lower": 1}, "lacks 'vocabulary.json'"),
+        (
+            "textcnn",
+            {"recipe": "unicode-words-2", "length": 9, "margin": 4},
+            "lacks 'vocabulary.json'",
+        ),
     ],
 )
 def test_inputs_of_another_make_are_refused(

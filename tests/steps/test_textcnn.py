@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from steps import artifact
-from steps.models.textcnn import TextCnn
-from steps.network import MARGIN
+from steps.models.textcnn import MARGIN, TextCnn, TextCnnHyperparameters
 from steps.vocabulary import PADDING
 from tests.steps.small_models import SMALL, claims, trained
 
 
 @pytest.fixture
 def network() -> TextCnn:
-    made = TextCnn(words=20, dimensions=6, filters=5, dropout=0.5, labels=3)
+    made = TextCnn(20, 6, TextCnnHyperparameters(kind="textcnn", filters=5), labels=3)
     made.initialize(mx.init.Normal(1.0))
     made.output.bias.set_data(mx.nd.array([1, 2, 3]))
     for convolution in made.convolutions:  # what a window in the padding would say

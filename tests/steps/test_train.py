@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch.rows import Row
+from batch.tally import Tally
 from steps import artifact
-from steps.classifier import Classifier
+from steps.classifier import Classifier, Prediction
 from steps.container import Container
 from steps.descent import Epoch
 from steps.errors import InputError
 from steps.table import Table
 from steps.tracking import TrackingSettings
-from steps.train import data_fingerprint, split_rows, train
-from tests.steps.small_models import SMALL, UNTRACKED, claims, trained, training_job
+from steps.train import confidence_histogram, data_fingerprint, split_rows, train
+from tests.steps.small_models import (
+    SMALL,
+    UNSPACED,
+    UNTRACKED,
+    claims,
+    trained,
+    training_job,
+    unspaced_claims,
+)
 
 ROOT = Path(__file__).parents[2]
 every_kind = pytest.mark.parametrize("kind", SMALL)
@@ -43,6 +54,17 @@ def test_a_trained_model_predicts_claims_it_has_not_seen(
     unseen = claims(200, seed=1, labels=labels)
     predicted = [prediction.label for prediction in model.predict(unseen.texts)]
     assert np.mean([a == b for a, b in zip(predicted, unseen.labels, strict=True)]) > 0.97
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "bert"])
+@pytest.mark.parametrize("language", UNSPACED)
+def test_claims_without_blanks_between_words_can_be_told_apart(
+    tmp_path: Path, kind: str, language: str
+) -> None:
+    model = Classifier.load(trained(tmp_path, unspaced_claims(language, 500), **SMALL[kind]))
+    unseen = unspaced_claims(language, 200, seed=1)
+    predicted = [prediction.label for prediction in model.predict(unseen.texts)]
+    assert np.mean([a == b for a, b in zip(predicted, unseen.labels, strict=True)]) > 0.9
 
 
 @every_kind
@@ -154,9 +176,34 @@ def test_the_artifact_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert set(info["versions"]) == {"code", "python", "mxnet", "numpy"}
 
 
+def test_the_artifact_tells_what_its_data_and_its_confidences_were_like(tmp_path: Path) -> None:
+    table = claims(400)
+    model = trained(tmp_path, table)
+    info = Classifier.load(model).info
+    assert list(info["training_data"]["labels"]) == info["labels"]
+    assert info["training_data"]["labels"] == Counter(table.labels)
+    assert sum(info["validation_confidence"]) == info["training_data"]["validation_rows"]
+    targets = np.array([info["labels"].index(label) for label in table.labels])
+    _, rows = split_rows(targets, info["hyperparameters"]["validation_share"], 0)
+    predictions = list(Classifier.load(model).predict([table.texts[row] for row in rows]))
+    tally = Tally()
+    tally.add([Row(int(row), "", "", ()) for row in rows], predictions)
+    assert tally.confidence == info["validation_confidence"], "of the calibrated confidences"
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=50))
+def test_training_and_prediction_count_confidences_in_the_same_bins(given: list[float]) -> None:
+    tally = Tally()
+    rows = [Row(1, "", "", ())] * len(given)
+    tally.add(rows, [Prediction("leak", one, False) for one in given])
+    made = np.array([[one, 0.0] for one in given], np.float32).reshape(-1, 2)
+    assert confidence_histogram(made) == tally.confidence
+
+
 @every_kind
 def test_small_data_makes_a_small_model(tmp_path: Path, kind: str) -> None:
-    model = trained(tmp_path, claims(300), kind=kind, epochs="1")
+    given = SMALL[kind] if kind == "bert" else {"kind": kind}  # all others with their own sizes
+    model = trained(tmp_path, claims(300), **given | {"epochs": "1"})
     assert sum(path.stat().st_size for path in model.iterdir()) < 1 << 20
 
 
@@ -166,6 +213,7 @@ def test_epochs_are_printed_as_metric_definitions_read_them(
     trained(tmp_path, claims(300))
     printed = capsys.readouterr().out.splitlines()
     form = r"epoch=\d+ train_loss=\d\.\d{4} val_loss=\d\.\d{4} val_accuracy=\d\.\d{4} "
+    form += r"val_macro_f1=\d\.\d{4} "
     assert re.fullmatch(form + r"samples_per_s=\d+", printed[0])
 
 

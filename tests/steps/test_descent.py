@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from steps import descent
+from steps.descent import F32, I64, Epoch, Split, Task, descend, initialize
+from steps.models.ngram import NgramHyperparameters
+
+RANDOM = np.random.default_rng(0)
+SEEN = RANDOM.normal(size=(200, 3)).astype(np.float32)
+LABELS = (SEEN @ np.array([1.0, -2.0, 0.5]) > 0).astype(np.int64)
+EVERY = np.arange(200)
+
+
+class Points:
+    """Rows that are points already."""
+
+    def __len__(self) -> int:
+        return len(SEEN)
+
+    def input(self, numbers: I64) -> Any:
+        return mx.nd.array(SEEN[numbers])
+
+    def groups(self, numbers: I64) -> list[I64]:
+        return [numbers]
+
+    def batches(
+        self,
+        numbers: I64,
+        size: int,
+        random: np.random.Generator,  # noqa: ARG002
+    ) -> list[I64]:
+        return [numbers[first : first + size] for first in range(0, len(numbers), size)]
+
+
+def task(**given: Any) -> Task:
+    network = mx.gluon.nn.Dense(2, in_units=3, prefix="points_")
+    initialize(network, seed=1)
+    made = Task(
+        network=network,
+        inputs=None,  # type: ignore[arg-type]
+        rows=Points(),
+        numbers=LABELS,
+        targets=LABELS.astype(np.float32),
+        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
+        columns=2,
+    )
+    return replace(made, **given)
+
+
+def learnt(made: Task, split: Split | None = None, **given: Any) -> tuple[F32, list[Epoch]]:
+    """How far the weights of a task went, and its epochs."""
+    epochs: list[Epoch] = []
+    before = made.network.weight.data().asnumpy()
+    settings = NgramHyperparameters(**{"epochs": 1, "learning_rate": 0.1} | given)
+    descend(made, split or Split(EVERY, EVERY[:0]), settings, epochs.append)
+    return made.network.weight.data().asnumpy() - before, epochs
+
+
+def plain_descent(**given: Any) -> Any:
+    given.pop("begin_num_update")
+    return mx.optimizer.SGD(**given)
+
+
+def test_what_is_separable_is_learnt() -> None:
+    _, epochs = learnt(task(), Split(EVERY[:150], EVERY[150:]), epochs=20, patience=20)
+    assert epochs[-1].val_accuracy > 0.9
+    assert epochs[-1].val_macro_f1 == pytest.approx(epochs[-1].val_accuracy, abs=0.05)
+
+
+def test_gradients_are_no_longer_than_the_clip() -> None:
+    batch: dict[str, Any] = {"batch_size": 200, "learning_rate": 1.0}
+    free, _ = learnt(task(optimizer=plain_descent), **batch)
+    clipped, _ = learnt(task(optimizer=plain_descent, clip=0.01), **batch)
+    loose, _ = learnt(task(optimizer=plain_descent, clip=1e3), **batch)
+    assert np.linalg.norm(free) > 0.1
+    assert 0.005 < np.linalg.norm(clipped) <= 0.01 + 1e-6
+    assert np.allclose(loose, free)
+
+
+def test_the_rate_is_asked_for_each_step_by_the_epochs_gone() -> None:
+    asked: list[float] = []
+
+    def rate(gone: float) -> float:
+        asked.append(gone)
+        return 0.0
+
+    moved, _ = learnt(task(rate=rate), epochs=2, patience=2, batch_size=50)
+    assert asked == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
+    assert not moved.any()
+
+
+def test_rows_count_in_the_loss_by_their_weights() -> None:
+    weights = (EVERY < 100).astype(np.float32)
+    batch: dict[str, Any] = {"batch_size": 200, "learning_rate": 1.0}
+    weighted, (epoch,) = learnt(task(optimizer=plain_descent, weights=weights), **batch)
+    half, (alone,) = learnt(
+        task(optimizer=plain_descent), Split(EVERY[:100], EVERY[:0]), **batch | {"batch_size": 100}
+    )
+    assert np.allclose(weighted, half / 2, atol=1e-6)
+    assert epoch.train_loss == pytest.approx(alone.train_loss / 2)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("loss", 2), ("accuracy", 3), ("macro_f1", 1)])
+def test_the_best_epoch_is_the_one_that_the_monitored_figure_says(
+    monkeypatch: pytest.MonkeyPatch, monitor: str, best: int
+) -> None:
+    figures = {1: (0.9, 0.5, 0.8), 2: (0.2, 0.6, 0.1), 3: (0.3, 0.7, 0.2), 4: (0.9, 0.1, 0.1)}
+    after: dict[int, F32] = {}
+    run: Callable[..., Epoch] = descent._epoch
+
+    def told(made: Task, split: Split, seed: int, number: int, size: int, steps: Any) -> Epoch:
+        real = run(made, split, seed, number, size, steps)
+        after[number] = made.network.weight.data().asnumpy()
+        loss, accuracy, f1 = figures[number]
+        return replace(real, val_loss=loss, val_accuracy=accuracy, val_macro_f1=f1)
+
+    monkeypatch.setattr(descent, "_epoch", told)
+    made = task()
+    learnt(made, Split(EVERY[:150], EVERY[150:]), epochs=4, patience=4, monitor=monitor)
+    assert np.array_equal(made.network.weight.data().asnumpy(), after[best])
+
+
+def test_training_ends_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([0.9, 0.5, 0.6, 0.4, 0.5, 0.6, 0.1])
+
+    def told(made: Task, split: Split, seed: int, number: int, *_: Any) -> Epoch:
+        return Epoch(number, 1.0, next(losses), 0.5, 0.5, 1.0)
+
+    monkeypatch.setattr(descent, "_epoch", told)
+    _, epochs = learnt(task(), epochs=20, patience=2)
+    assert len(epochs) == 6
+
+
+def test_without_validation_rows_the_last_epoch_is_kept() -> None:
+    made = task()
+    _, epochs = learnt(made, epochs=3)
+    assert len(epochs) == 3
+    assert all(math.isnan(epoch.val_macro_f1) for epoch in epochs)
