@@ -19,7 +19,7 @@ def csv_blocks(records: Iterable[Record], header: Header) -> Iterator[Block]:
         rejects: list[Reject] = []
         for record, source, cells in zip(block, *_parsed(block, delimiter), strict=True):
             if len(cells) == width and (text := cells[place]) and not text.isspace():
-                rows.append(Row(record.line, text, source.rstrip("\r\n"), columns, len(record.raw)))
+                rows.append(Row(record.line, text, source.rstrip("\r\n"), columns))
             elif record.raw.rstrip(b"\r\n"):
                 try:
                     rows.append(_row(record, header))
@@ -31,14 +31,16 @@ def csv_blocks(records: Iterable[Record], header: Header) -> Iterator[Block]:
 def _parsed(records: Sequence[Record], delimiter: str) -> tuple[list[str], list[list[str]]]:
     """The records as texts and their fields; no fields for any if there is a bad one, so that they
     have to be looked at one by one. Reading many at once takes a third of the time."""
+    unread = [""] * len(records), [list[str]()] * len(records)
+    raws = [record.raw for record in records]
+    if any(record.fault for record in records) or b"\0" in b"".join(raws):
+        return unread
     try:
-        sources = [decoded(record) for record in records]
+        sources = [raw.decode() for raw in raws]
         found = list(csv.reader(sources, delimiter=delimiter))
-    except (RejectedError, csv.Error):
-        found = []
-    if len(found) != len(records):  # one has run into the next
-        return [""] * len(records), [[]] * len(records)
-    return sources, found
+    except (UnicodeDecodeError, csv.Error):
+        return unread
+    return (sources, found) if len(found) == len(records) else unread  # else one has run on
 
 
 def _row(record: Record, header: Header) -> Row:
@@ -47,4 +49,4 @@ def _row(record: Record, header: Header) -> Row:
     if len(cells) != len(header.columns):
         raise RejectedError(f"{len(cells)} fields, the header has {len(header.columns)}")
     text = checked(cells[header.text_index])
-    return Row(record.line, text, source.rstrip("\r\n"), header.columns, len(record.raw))
+    return Row(record.line, text, source.rstrip("\r\n"), header.columns)

@@ -75,7 +75,11 @@ class Job:
         return self._reported(assembly.merged(chain), predictions=name, bytes_in=chain[-1].end)
 
     def tidy(self) -> None:
-        """Deletes what the children of an array left for each other, as far as that succeeds."""
+        """Deletes what the children of an array left for each other, as far as that succeeds.
+
+        A duplicate of a child that is at work still commits its share after this: nobody reads
+        that, and the lifecycle rule of the bucket deletes it.
+        """
         with suppress(BotoCoreError, ClientError):
             self._shares.delete()
 

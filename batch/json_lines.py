@@ -53,4 +53,4 @@ def _row(record: Record, text_member: str) -> Row:
     text = found[text_member]
     if not isinstance(text, str):
         raise RejectedError(f"'{text_member}' is not a string")
-    return Row(record.line, checked(text), source, tuple(found), len(record.raw))
+    return Row(record.line, checked(text), source, tuple(found))

@@ -17,7 +17,8 @@ from steps.errors import InputError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-RANGE = 8 * 2**20  # bytes of one request
+RANGE = 8 * 2**20  # bytes of one request, at most
+FIRST_RANGE = 2**18  # of the first after a seek: a child of an array wants the header alone
 _DOCUMENT_LIMIT = 4 * 2**20  # bytes
 
 REFUSALS = {
@@ -34,7 +35,7 @@ REFUSALS = {
 
 
 class InputObject(io.RawIOBase):
-    """One version of an object as a raw stream, read in ranges of 8 MiB.
+    """One version of an object as a raw stream, read in ranges that double up to 8 MiB.
 
     A job may read for hours: single requests of bounded length are retried by boto3 one by one,
     where one long response would be cut by an idle connection. Every range is asked for with the
@@ -49,12 +50,13 @@ class InputObject(io.RawIOBase):
         self._s3 = s3
         self._name = f"s3://{bucket}/{key}"
         self._at = 0
+        self._range = FIRST_RANGE
         self._which: dict[str, Any] = {"Bucket": bucket, "Key": key}
         if version:
             self._which["VersionId"] = version
         head = self._request(s3.head_object)
         if etag and not version and head["ETag"].strip('"') != etag:
-            raise InputError(f"{self._name}: {REFUSALS['412']}")
+            raise InputError(f"{legible(self._name)}: {REFUSALS['412']}")
         self._which["IfMatch"] = head["ETag"]
         self.size: int = head["ContentLength"]
 
@@ -67,6 +69,7 @@ class InputObject(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
         self._at = base + offset
+        self._range = FIRST_RANGE
         return self._at
 
     def tell(self) -> int:
@@ -74,9 +77,10 @@ class InputObject(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        last = min(self._at + len(view), self.size) - 1
+        last = min(self._at + min(self._range, len(view)), self.size) - 1
         if last < self._at:
             return 0
+        self._range = min(2 * self._range, RANGE)
         answer = self._request(self._s3.get_object, Range=f"bytes={self._at}-{last}")
         data = answer["Body"].read()
         view[: len(data)] = data
@@ -126,6 +130,11 @@ def put_once(s3: S3Client, bucket: str, key: str, document: Any) -> bool:
             return True
 
 
+def legible(name: str) -> str:
+    """A name from outside in one line: S3 takes line breaks and control characters in keys."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
+
+
 def json_bytes(document: Any) -> bytes:
     """A document as it is written everywhere: legible to people."""
     return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
@@ -134,7 +143,7 @@ def json_bytes(document: Any) -> bytes:
 def _place(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not key:
-        raise InputError(f"'{uri}' is not the address of an object (s3://bucket/key)")
+        raise InputError(f"'{legible(uri)}' is not the address of an object (s3://bucket/key)")
     return bucket, key
 
 
@@ -147,4 +156,4 @@ def _refusals(name: str) -> Iterator[None]:
         refusal = REFUSALS.get(error.response["Error"]["Code"])
         if refusal is None:
             raise
-        raise InputError(f"{name}: {refusal}") from error
+        raise InputError(f"{legible(name)}: {refusal}") from error

@@ -6,6 +6,7 @@ Rows count from 1. What makes one a reject is shown as JSON.
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import tempfile
 from collections import Counter
@@ -18,12 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch.dialects import named
+from batch.objects import legible
 from batch.rows import BLOCK_BYTES, BLOCK_ROWS, Block, Reject, RejectedError, Row, checked
 from steps.errors import InputError
 
+MEMORY = 2**29  # bytes that reading a block may take beside what the process has
 _READ_BUFFER = 2**20  # bytes of a column that are held at a time
 _GROUP_ROWS = 2**16  # of a row group that is written, at most
 _GROUP_BYTES = 32 * 2**20
+STATUS = Path("/proc/self/status")
 
 
 class ParquetInput:
@@ -40,7 +44,7 @@ class ParquetInput:
         self._name = name
         self._local = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as this object
         shutil.copyfileobj(stream, self._local, 2**20)
-        with arrow_errors(name):
+        with arrow_errors(name), _bounded(MEMORY):
             self._file = pq.ParquetFile(self._local, buffer_size=_READ_BUFFER, pre_buffer=False)
             self.schema: pa.Schema = self._file.schema_arrow
         self.columns = tuple(self.schema.names)
@@ -49,10 +53,14 @@ class ParquetInput:
     def blocks(self) -> Iterator[Block]:
         """The rows of all row groups."""
         line = 1
-        with arrow_errors(self._name):
-            for batch in self._file.iter_batches(self._batch_rows(), use_threads=False):
-                yield _block(batch, self._text_index, line)
-                line += len(batch)
+        batches = self._file.iter_batches(self._batch_rows(), use_threads=False)
+        while True:
+            with arrow_errors(self._name), _bounded(MEMORY):
+                if (batch := next(batches, None)) is None:
+                    return
+                block = _block(batch, self._text_index, line)
+            yield block
+            line += len(batch)
 
     def _found(self, text_column: str) -> int:
         names = [column.strip() for column in self.columns]
@@ -68,7 +76,7 @@ class ParquetInput:
         kind = self.schema.field(index).type
         if not _is_text(kind):
             raise InputError(
-                f"{self._name}: column '{text_column}' is of type {str(kind)[:100]}; "
+                f"{self._name}: column '{text_column}' is of type {legible(str(kind)[:100])}; "
                 "expected string"
             )
         return index
@@ -128,9 +136,35 @@ def arrow_errors(name: str) -> Iterator[None]:
     """Turns what Arrow says of a file into one InputError."""
     try:
         yield
+    except MemoryError as error:  # Arrow's is one, too
+        raise InputError(
+            f"{name}: {BLOCK_ROWS:,} rows of the Parquet file need more than "
+            f"{MEMORY // 2**20} MiB of memory; upload it as CSV or JSON Lines"
+        ) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = legible((str(error).strip() or type(error).__name__).splitlines()[0][:200])
         raise InputError(f"{name}: the Parquet file cannot be read: {reason}") from error
+
+
+@contextmanager
+def _bounded(extra: int) -> Iterator[None]:
+    """Lets the process take so many bytes more and no others, where the system can tell (Linux).
+
+    A few kilobytes of Parquet can hold a page, or a word that a million rows refer to, that
+    inflates to more than the machine has; nothing in the file tells so beforehand.
+    """
+    if not STATUS.exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    taken = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
+    limit = int(taken.split()[1]) * 1024 + extra
+    most = before[1] if before[1] != resource.RLIM_INFINITY else limit
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, most), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _block(batch: pa.RecordBatch, text_index: int, line: int) -> Block:
@@ -146,7 +180,7 @@ def _block(batch: pa.RecordBatch, text_index: int, line: int) -> Block:
             rejects.append(Reject(line + place, str(rejected), _as_json(batch, place)))
         else:
             kept.append(place)
-            rows.append(Row(line + place, text, "", (), len(text)))
+            rows.append(Row(line + place, text, "", ()))
     return Block(rows, rejects, batch.take(pa.array(kept, pa.int64())) if rejects else batch)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from batch import manifest
 from batch.manifest import Manifest
 from batch.model import Predicts, sha256_of
-from batch.objects import json_bytes
+from batch.objects import json_bytes, legible
 from batch.outputs import predictions_name, rejects_writer
 from batch.passes import predict_table
 from batch.report import render
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # the folder cannot be written to, or the disk is full
-        print(f"error: {error.filename or given.output}: {error.strerror}", file=sys.stderr)
+        place = legible(str(error.filename or given.output))
+        print(f"error: {place}: {error.strerror}", file=sys.stderr)
         return 1
     if document.reason:
         print(f"error: {document.reason}", file=sys.stderr)
@@ -90,7 +91,9 @@ def predict_file(
     """
     started = time.monotonic()
     if path.name in OUTPUTS and path.parent.resolve() == output.resolve():
-        raise InputError(f"{path} would be overwritten; choose another folder for the output")
+        raise InputError(
+            f"{legible(str(path))} would be overwritten; choose another folder for the output"
+        )
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as temporary:
         folder = Path(temporary)
@@ -104,7 +107,9 @@ def predict_file(
                 _opened(path) as stream,
                 rejects_writer(folder / REJECTS, neutralise) as rejects,
             ):
-                table = open_table(stream, path.name, text_column or classifier.text_column)
+                table = open_table(
+                    stream, legible(path.name), text_column or classifier.text_column
+                )
                 name = predictions_name(table)
                 tally = predict_table(table, classifier, 0, folder, rejects, neutralise)
         except InputError as error:
@@ -150,7 +155,9 @@ def _opened(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+        raise InputError(
+            f"{legible(str(path))}: {(error.strerror or 'cannot be read').lower()}"
+        ) from error
 
 
 def _replace(output: Path, made: Path, predictions: str) -> None:

@@ -21,14 +21,13 @@ class Row(NamedTuple):
 
     `source` passes through untouched: the record as it is written, without its line break; nothing
     for Parquet, whose rows pass through together. `columns` are the file's or, of JSON Lines, the
-    object's. `line` counts from 1 and includes the header; `size` is in bytes.
+    object's. `line` counts from 1 and includes the header.
     """
 
     line: int
     text: str
     source: str
     columns: Sequence[str]
-    size: int
 
 
 class Reject(NamedTuple):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from batch.objects import legible
 from steps.errors import InputError
 
 MAX_SHARDS = 10_000  # the size of a Batch array job, at most
@@ -66,7 +67,8 @@ class JobSettings:
 
     @property
     def input_name(self) -> str:
-        return f"s3://{self.input_bucket}/{self.input_key}"
+        """The upload, for people: in one line, whatever its key holds."""
+        return legible(f"s3://{self.input_bucket}/{self.input_key}")
 
     @property
     def job_id(self) -> str:

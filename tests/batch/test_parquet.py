@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,29 @@ def test_a_changed_byte_is_an_error_or_rows_all_of_which_are_counted(
         assert "\n" not in str(error)
     else:
         assert made.num_rows == tally.predicted
+
+
+def test_a_file_that_inflates_beyond_memory_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MEMORY", 2**26)
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 2048), pa.array(["a" * 900_000]))
+    plain = pa.schema([pa.field("text", pa.string())])
+    data = packed(pa.table({"text": words}), compression="zstd", store_schema=False)
+    assert len(data) < 20_000
+    assert pq.read_schema(io.BytesIO(data)) == plain
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(InputError, match="need more than 64 MiB of memory") as caught:
+        predicted(data, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_type_with_hostile_names_is_told_in_one_line() -> None:
+    column = pa.array([{"a\n\x1b[31m": "b"}])
+    with pytest.raises(InputError) as caught:
+        opened(packed(pa.table({"text": column})))
+    assert str(caught.value).isprintable()
 
 
 def test_a_file_without_rows_has_a_result_without_rows(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from batch.settings import JobSettings
 from batch.tables import open_table
 from steps.container import Stopped
 from steps.errors import InputError
-from tests.batch.classifiers import Brakes, load
+from tests.batch.classifiers import ARTIFACT, Brakes, load
+from tests.batch.fake_s3 import FakeS3
 
 KEY, PREFIX = "incoming/ü a+b%20.csv", "results/ü a+b%20.csv/0123/"
 CSV = b"id,text\n1,the brakes squeal\n2,\n3,a dent in the door\n"
@@ -223,9 +224,41 @@ def test_an_object_is_read_whole_in_ranges(
     aws: str, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(objects, "RANGE", 16)
+    monkeypatch.setattr(objects, "FIRST_RANGE", 4)
     body = os.urandom(size)
     upload(body)
     assert objects.InputObject(boto3.client("s3"), "uploads", KEY, "", "").buffered().read() == body
+
+
+def test_a_seek_costs_little_and_reading_on_gets_fewer_and_larger_answers(aws: str) -> None:
+    upload(bytes(40 * 2**20))
+    s3, asked = boto3.client("s3"), list[str]()
+    s3.meta.events.register(
+        "before-call.s3.GetObject", lambda params, **_: asked.append(params["headers"]["Range"])
+    )
+    source = objects.InputObject(s3, "uploads", KEY, "", "").buffered()
+    source.readline(9)
+    source.seek(30 * 2**20)
+    source.readline(9)
+    assert asked == ["bytes=0-262143", "bytes=31457280-31719423"]
+    source.seek(0)
+    assert sum(map(len, iter(lambda: source.read(2**20), b""))) == 40 * 2**20
+    assert len(asked) - 2 < 12
+
+
+@pytest.mark.parametrize("body", [b"", b"id,claim\n1,a\n", b"PAR1\x15", b"PK\x03\x04"])
+def test_a_key_with_line_breaks_makes_one_line_in_log_and_manifest(
+    settings: JobSettings, body: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "incoming/a\nerror: \x1b[31mforged\u2028\u202e.csv"
+    s3: Any = FakeS3()  # moto's server does not take such a key
+    s3.objects = {("uploads", key): body, ("models", "7/model.tar.gz"): ARTIFACT}
+    job_settings = replace(settings, input_key=key)
+    assert predict_upload(job_settings, s3, boto3.client("sagemaker"), load) == 2
+    found = json.loads(s3.objects["results", f"{PREFIX}manifest.json"])
+    assert found["reason"].isprintable()
+    assert capsys.readouterr().err == f"error: {found['reason']}\n"
+    assert found["key"] == key
 
 
 def test_a_settled_upload_is_left_alone(settings: JobSettings) -> None:
@@ -476,14 +509,23 @@ def start(settings: JobSettings) -> subprocess.Popen[str]:
     )
 
 
-def test_sigterm_ends_the_job_with_143_and_without_a_manifest(settings: JobSettings) -> None:
+@pytest.mark.parametrize("shards", [1, 2])
+def test_sigterm_ends_the_job_with_143_and_leaves_nothing(
+    settings: JobSettings, shards: int
+) -> None:
     upload(CSV)
-    with start(settings) as job:
+    array = replace(settings, shards=shards, shards_prefix="shards/1/", aws_batch_job_array_index=1)
+    with start(array) as job:
         assert job.stdout is not None
         assert job.stdout.readline() == "begun\n"
         job.send_signal(signal.SIGTERM)
         assert job.wait(20) == 143
-    assert results() == {}
+        assert job.stderr is not None
+        assert job.stderr.read() == "stopped by SIGTERM\n"
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="results")
+    for index in range(shards):  # Batch tries again
+        assert run(replace(array, aws_batch_job_array_index=index)) == 0
+    assert manifest()["predicted"] == 2
 
 
 def test_a_fault_of_the_network_is_worth_another_attempt(settings: JobSettings) -> None:

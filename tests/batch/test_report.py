@@ -121,7 +121,7 @@ def counted(labels: Mapping[str, int], confidence: float = 0.8, rejects: int = 0
     made = Tally()
     line = 1
     for label, count in labels.items():
-        rows = [Row(line + place, "secret words", [], (), 1) for place in range(1, count + 1)]
+        rows = [Row(line + place, "secret words", "", ()) for place in range(1, count + 1)]
         made.add(rows, [Made(label, confidence, confidence < 0.62)] * count)
         line += count
     made.reject([Reject(line + place, "the text is blank", b"secret") for place in range(rejects)])

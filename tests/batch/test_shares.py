@@ -1,11 +1,10 @@
-"""The children of an array job, with real calls of S3 and the registry, dying wherever they can."""
+"""The children of an array job, with real calls of S3 and the registry."""
 
 from __future__ import annotations
 
 import gzip
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,31 +28,10 @@ COUNTED = ("rows_in", "predicted", "rejected", "for_review", "labels", "confiden
 PREFIX, SHARDS = "results/claims.csv/0123/", "shards/0123/1/"
 
 
-class KilledError(Exception):
-    """What the host does to a job."""
-
-
-class Calls:
-    """Counts the calls of a job, which is killed before call number `dies_at`."""
-
-    def __init__(self) -> None:
-        self.made = self.dies_at = 0
-
-    def __call__(self, **_: object) -> None:
-        self.made += 1
-        if self.made == self.dies_at:
-            raise KilledError
-
-
-CALLS = Calls()
-
-
 @cache
 def client(service: str) -> Any:
     """A client of moto's server, which is one for all tests; making one takes longer than a job."""
-    made = boto3.client(service)
-    made.meta.events.register("before-call", CALLS)
-    return made
+    return boto3.client(service)
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +39,9 @@ def guesses_go_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "LOOKBACK", 0)
 
 
-def child(settings: JobSettings, index: int, dies_at: int = 0) -> int:
-    CALLS.made, CALLS.dies_at = 0, dies_at
+def child(settings: JobSettings, index: int) -> int:
     one = replace(settings, aws_batch_job_array_index=index)
-    try:
-        return predict_upload(one, client("s3"), client("sagemaker"), load)
-    finally:
-        CALLS.dies_at = 0
+    return predict_upload(one, client("s3"), client("sagemaker"), load)
 
 
 def upload(body: bytes, key: str = KEY) -> None:
@@ -148,42 +122,6 @@ def test_a_child_that_runs_twice_changes_nothing(
         assert child(array, index) == 0
     assert found(PREFIX) == settled
     assert found(SHARDS) == {}
-
-
-def test_a_child_killed_before_any_call_and_run_again_makes_the_same(
-    array: JobSettings, alone: tuple[bytes, bytes, dict[str, Any]]
-) -> None:
-    array = replace(array, shards=2)
-    assert child(array, 0) == 0
-    first = found(SHARDS)
-    at, lived = 0, False
-    while not lived:
-        at += 1
-        _empty_results()
-        for name, body in first.items():
-            client("s3").put_object(Bucket="results", Key=SHARDS + name, Body=body)
-        try:
-            assert child(array, 1, dies_at=at) == 0
-        except KilledError:
-            before = found(PREFIX).get("manifest.json")
-            assert child(array, 1) == 0
-            assert before in (None, found(PREFIX)["manifest.json"])
-        else:
-            lived = True
-        assert outputs() == alone, f"killed before call {at}"
-    assert at > 20
-
-
-def test_a_child_killed_before_its_share_is_there_leaves_it_to_the_next_attempt(
-    array: JobSettings, alone: tuple[bytes, bytes, dict[str, Any]]
-) -> None:
-    array = replace(array, shards=2)
-    for at in range(1, 25):  # each attempt lives a call longer, and finds what those before left
-        with suppress(KilledError):
-            assert child(array, 0, dies_at=at) == 0
-    assert found(PREFIX) == {}
-    assert child(array, 1) == 0
-    assert outputs() == alone
 
 
 @pytest.mark.parametrize("overtaken_at", ["shares", "rejects", "join", "report", "manifest"])
@@ -331,11 +269,3 @@ def _pages(s3: Any, prefix: str) -> Iterator[str]:
         Bucket="results", Prefix=prefix, PaginationConfig={"PageSize": 5}
     )
     return (each["Key"] for page in pages for each in page.get("Contents", []))
-
-
-def _empty_results() -> None:
-    for prefix in (PREFIX, SHARDS):
-        for name in (
-            client("s3").list_objects_v2(Bucket="results", Prefix=prefix).get("Contents", [])
-        ):
-            client("s3").delete_object(Bucket="results", Key=name["Key"])

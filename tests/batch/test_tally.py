@@ -24,7 +24,7 @@ class Made:
 
 
 def row(line: int) -> Row:
-    return Row(line, "a claim", ["a claim"], ("text",), 8)
+    return Row(line, "a claim", "a claim", ("text",))
 
 
 def tally(*confidences: float, label: str = "fire", first_line: int = 1) -> Tally:
