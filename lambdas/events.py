@@ -88,7 +88,7 @@ def parse(body: str, settings: SubmitSettings) -> list[Event]:
                 return [_retry(event["detail"])]
         if isinstance(event.get("Records"), list):
             return [_notification(record, settings) for record in event["Records"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
     return [Ignored(name, "not an event that this function handles")]
 
@@ -102,8 +102,8 @@ def parse_object(body: str) -> dict[str, Any]:
     """
     try:
         event = json.loads(body)
-    except ValueError as error:
-        raise MalformedEventError("the message is not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedEventError("the message is not JSON, or nested too deeply") from error
     if not isinstance(event, dict):
         raise MalformedEventError("the message is not a JSON object")
     return event
@@ -152,7 +152,8 @@ def _created(bucket: Any, found: dict[str, Any], settings: SubmitSettings) -> Ev
         etag=str(found.get("etag") or found["eTag"]).strip('"'),
         size=int(found.get("size", 0)),
     )
-    upload.key.encode()  # raises ValueError for what cannot be a key
+    for name in (upload.key, upload.version, upload.etag):
+        name.encode()  # raises ValueError for what cannot be one
     name = "Object Created"
     if upload.bucket != settings.upload_bucket:
         return Ignored(name, f"bucket {upload.bucket} is not {settings.upload_bucket}")

@@ -15,7 +15,9 @@ Unit = Literal["Count", "Seconds"]
 
 def log(event: str, **fields: object) -> None:
     """Writes one line to standard output, where Lambda collects it."""
-    sys.stdout.write(json.dumps({"event": event, **fields}, ensure_ascii=False, default=str) + "\n")
+    line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)
+    # A message may hold half of a surrogate pair, which no encoding has.
+    sys.stdout.write(line.encode(errors="backslashreplace").decode() + "\n")
 
 
 def log_metrics(

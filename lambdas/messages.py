@@ -103,7 +103,7 @@ def _is_done(
         handler.handle(message["body"], deadline)
         return True
     except Exception as error:
-        upload_id = handler.upload_id(message["body"])
+        upload_id = _upload_id(handler, message["body"])
         _log_failure("failed", message, upload_id, error)
         try:
             is_dead = dead_letters.take(message, error, upload_id)
@@ -113,6 +113,14 @@ def _is_done(
         if is_dead:
             _log_failure("dead-letter", message, upload_id, error)
         return is_dead
+
+
+def _upload_id(handler: Handler, body: str) -> str:
+    """A message that no handler can read must not bring down the batch either."""
+    try:
+        return handler.upload_id(body)
+    except Exception:
+        return ""
 
 
 def _log_failure(event: str, message: dict[str, Any], upload_id: str, error: Exception) -> None:

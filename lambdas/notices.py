@@ -31,31 +31,36 @@ class Notice:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the results lie, and in whose console they can be seen."""
+    """Where the results lie, and in whose console they can be seen; the local cloud has none."""
 
     partition: str
     region: str
     bucket: str
+    has_console: bool = True
 
     @classmethod
-    def of_topic(cls, topic_arn: str, bucket: str) -> Place:
+    def of_topic(cls, topic_arn: str, bucket: str, has_console: bool = True) -> Place:
         """Region and partition as the topic's ARN has them."""
         _, partition, _, region, *_ = topic_arn.split(":")
-        return cls(partition, region, bucket)
+        return cls(partition, region, bucket, has_console)
 
     def file(self, key: str) -> str:
         """An object: the console's page, and the address below it."""
         page = f"s3/object/{self.bucket}?region={self.region}&prefix={quote(key, safe='/')}"
-        return f"{self._console}/{page}\n  {self._address(key)}"
+        return self._link(page, self._address(key))
 
     def folder(self, prefix: str) -> str:
         """All that lies below a prefix."""
         page = f"s3/buckets/{self.bucket}?region={self.region}&prefix={quote(prefix, safe='/')}"
-        return f"{self._console}/{page}\n  {self._address(prefix)}"
+        return self._link(page, self._address(prefix))
 
     def job(self, job_id: str) -> str:
-        """Batch's page of a job."""
-        return f"{self._console}/batch/home?region={self.region}#jobs/detail/{quote(job_id)}"
+        """A job: Batch's page, and its number."""
+        page = f"batch/home?region={self.region}#jobs/detail/{quote(job_id)}"
+        return self._link(page, one_line(job_id, LONGEST_NAME))
+
+    def _link(self, page: str, address: str) -> str:
+        return f"{self._console}/{page}\n  {address}" if self.has_console else address
 
     def _address(self, key: str) -> str:
         return f"s3://{self.bucket}/{one_line(key, 1024)}"

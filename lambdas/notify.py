@@ -68,7 +68,7 @@ def parse(body: str, settings: NotifySettings) -> Settled | JobFailed | Ignored:
                 return _manifest_written(event["detail"], name, settings)
             case "aws.batch", "Batch Job State Change":
                 return _job_changed(event["detail"], name, settings)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
     return Ignored(name, "not an event that this function handles")
 
@@ -88,7 +88,9 @@ class Notifier:
         self._s3 = s3
         self._sns = sns
         self._submissions = Submissions(s3, settings.results_bucket)
-        self._place = Place.of_topic(settings.topic_arn, settings.results_bucket)
+        self._place = Place.of_topic(
+            settings.topic_arn, settings.results_bucket, has_console=not settings.endpoint
+        )
 
     def handle(self, body: str, deadline: datetime) -> None:  # noqa: ARG002 - it takes a moment
         """Handles one message. Whatever it raises, the message may be handled again."""

@@ -114,6 +114,7 @@ class NotifySettings:
     job_queue: Batch's queue, by name or ARN, whose failed jobs are ours.
     dead_letter_queue_url, max_receives: where a message goes that fails so many times.
     deployment: the metrics' dimension.
+    endpoint: of an AWS API that is not AWS's own and so has no console to link to; else empty.
     """
 
     topic_arn: str
@@ -122,6 +123,7 @@ class NotifySettings:
     dead_letter_queue_url: str
     max_receives: int
     deployment: str
+    endpoint: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> NotifySettings:
@@ -142,6 +144,7 @@ class NotifySettings:
             dead_letter_queue_url=given.text("DEAD_LETTER_QUEUE_URL"),
             max_receives=given.number("MAX_RECEIVES", 1, 1000),
             deployment=given.text("DEPLOYMENT"),
+            endpoint=given.text("AWS_ENDPOINT_URL"),
         )
 
 

@@ -75,7 +75,7 @@ class Predictions:
             found = self._uploads.state(upload)
             if found.manifest is not None and found.record is not None:
                 return Prediction(found.manifest, results, found.record["results_prefix"])
-            if found.state == "failed":
+            if found.state in ("failed", "unreadable"):
                 raise UserError(found.reason)
             if found.state == "waiting":
                 raise NoApprovedModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.uploads import UploadState
+from pipelines.uploads import Upload, UploadState
 
 HELD_SECONDS = 300  # how long a dead letter is ours once it was read
 MOST_LETTERS = 10_000
@@ -58,6 +58,17 @@ class Retries:
             QueueUrl=self._url(self._settings.upload_queue), MessageBody=json.dumps(event)
         )
 
+    def announce(self, upload: Upload) -> None:
+        """Tells the function of an upload that it has not handled, in the form of S3's event."""
+        found = {"key": upload.key, "size": upload.size, "etag": upload.etag}
+        if upload.version:
+            found["version-id"] = upload.version
+        detail = {"bucket": {"name": upload.bucket}, "object": found}
+        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+        self._sqs.send_message(
+            QueueUrl=self._url(self._settings.upload_queue), MessageBody=json.dumps(event)
+        )
+
     def dead_letters(self) -> list[DeadLetter]:
         """Every dead letter; each is hidden from others for some minutes, or until released."""
         letters: list[DeadLetter] = []
@@ -73,6 +84,10 @@ class Retries:
         In this order: interrupted in between, the message is there twice, which changes nothing.
         """
         self._sqs.send_message(QueueUrl=self._url(letter.queue), MessageBody=letter.body)
+        self.discard(letter)
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Deletes a letter."""
         self._sqs.delete_message(
             QueueUrl=self._url(self._settings.dead_letter_queue), ReceiptHandle=letter.receipt
         )

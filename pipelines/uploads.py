@@ -12,24 +12,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import Any, Literal
 
 from pipelines.aws import Aws
 from pipelines.errors import UserError
 
 INCOMING = "incoming/"
-State = Literal["predicted", "failed", "running", "waiting", "unhandled"]
+State = Literal["predicted", "failed", "running", "waiting", "unhandled", "unreadable"]
 WORDS: dict[State, str] = {
     "predicted": "predicted",
     "failed": "failed",
     "running": "running",
     "waiting": "waiting for a model",
     "unhandled": "not handled yet",
+    "unreadable": "unreadable",
 }
+MOST_LISTED = 100_000  # versions of uploads that a listing looks at: some ten seconds
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DESCRIBED = 100  # jobs that Batch describes at once
 _FORGETS_AFTER = timedelta(days=1)  # Batch keeps ended jobs for a week; well below that
+_RECORD = (
+    "bucket",
+    "key",
+    "version",
+    "etag",
+    "results_bucket",
+    "results_prefix",
+    "model_package_arn",
+    "model_package_version",
+    "claimed_at",
+)
+_COUNTS = ("rows_in", "predicted", "rejected", "for_review", "seconds")
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
 
 
@@ -88,6 +103,18 @@ class UploadState:
         }
 
 
+@dataclass(frozen=True)
+class Recent:
+    """The latest uploads; not `complete` if there are more than a listing looks at."""
+
+    states: list[UploadState]
+    complete: bool
+
+
+class UnreadableError(UserError):
+    """An object among the records or results is damaged."""
+
+
 class Uploads:
     """The uploads of one deployment."""
 
@@ -95,11 +122,18 @@ class Uploads:
         self._aws = aws
         self._s3 = aws.client("s3")
 
-    def recent(self, since: datetime, most: int | None = None) -> list[UploadState]:
-        """The uploads since then, newest first, at most as many as asked for."""
-        found = [one for one in self._all() if one.uploaded_at and one.uploaded_at >= since]
+    def recent(self, since: datetime, most: int | None = None, folder: str = "") -> Recent:
+        """The uploads since then, newest first, at most as many as asked for.
+
+        S3 lists by name, not by time: so all below `incoming/` have to be looked at, or all below a
+        folder in it, and at most the first `MOST_LISTED` are.
+        """
+        listed = list(islice(self._all(folder), MOST_LISTED + 1))
+        found = [
+            one for one in listed[:MOST_LISTED] if one.uploaded_at and one.uploaded_at >= since
+        ]
         found.sort(key=lambda one: (one.uploaded_at, one.id), reverse=True)
-        return self.states(found[:most])
+        return Recent(self.states(found[:most]), len(listed) <= MOST_LISTED)
 
     def find(self, name: str) -> Upload:
         """An upload by its id, its key (with or without `incoming/`; the newest version), its
@@ -135,28 +169,45 @@ class Uploads:
         its manifest before.
         """
         with ThreadPoolExecutor(8) as pool:
-            records = list(pool.map(lambda one: self._json(f"submissions/{one.id}.json"), uploads))
-            jobs = self._jobs(record.get("job_id", "") for record in records if record)
+            records = list(pool.map(self._record, uploads))
+            jobs = self._jobs(one.get("job_id", "") for one in records if isinstance(one, dict))
 
-            def state(upload: Upload, record: dict[str, Any] | None) -> UploadState:
+            def state(
+                upload: Upload, record: dict[str, Any] | UnreadableError | None
+            ) -> UploadState:
+                if isinstance(record, UnreadableError):
+                    return UploadState(upload, "unreadable", str(record))
                 if record is None:
                     return self._without_record(upload)
                 job = jobs.get(record.get("job_id", ""))
-                return self._with_record(upload, record, job)
+                try:
+                    return self._with_record(upload, record, job)
+                except UnreadableError as error:
+                    return UploadState(upload, "unreadable", str(error), record)
 
             return list(pool.map(state, uploads, records))
 
+    def _record(self, upload: Upload) -> dict[str, Any] | UnreadableError | None:
+        """One that is damaged must not hide the other uploads."""
+        try:
+            return self._json(f"submissions/{upload.id}.json", _RECORD)
+        except UnreadableError as error:
+            return error
+
     def _without_record(self, upload: Upload) -> UploadState:
-        if self._json(f"waiting/{upload.id}.json") is not None:
+        if self._exists(f"waiting/{upload.id}.json"):
             return UploadState(upload, "waiting")
         return UploadState(upload, "unhandled")
 
     def _with_record(
         self, upload: Upload, record: dict[str, Any], job: dict[str, Any] | None
     ) -> UploadState:
-        manifest = self._json(f"{record['results_prefix']}manifest.json")
+        key = f"{record['results_prefix']}manifest.json"
+        manifest = self._json(key, ("outcome",))
         if manifest is not None:
             is_predicted = manifest["outcome"] == "succeeded"
+            if is_predicted and not manifest.keys() >= set(_COUNTS):
+                raise self._unreadable(key)
             reason = "" if is_predicted else str(manifest.get("reason", ""))
             state: State = "predicted" if is_predicted else "failed"
             return UploadState(upload, state, reason, record, manifest)
@@ -175,10 +226,10 @@ class Uploads:
             job["jobId"]: job for part in parts for job in batch.describe_jobs(jobs=part)["jobs"]
         }
 
-    def _all(self) -> Iterator[Upload]:
+    def _all(self, folder: str = "") -> Iterator[Upload]:
         bucket = self._aws.settings.bucket("predictions")
         pages = self._s3.get_paginator("list_object_versions").paginate(
-            Bucket=bucket, Prefix=INCOMING
+            Bucket=bucket, Prefix=INCOMING + folder.removeprefix(INCOMING)
         )
         for one in (one for page in pages for one in page.get("Versions", [])):
             if one["Key"].endswith("/") and not one["Size"]:
@@ -193,10 +244,10 @@ class Uploads:
             )
 
     def _by_id(self, identifier: str) -> Upload:
-        record = self._json(f"submissions/{identifier}.json")
-        record = record or self._json(f"waiting/{identifier}.json")
+        record = self._json(f"submissions/{identifier}.json", _RECORD)
+        record = record or self._json(f"waiting/{identifier}.json", _RECORD[:4])
         if record is None:  # not handled yet, so nothing but the list of all tells its name
-            for one in self._all():
+            for one in islice(self._all(), MOST_LISTED):
                 if one.id == identifier:
                     return one
             raise UserError(
@@ -227,14 +278,41 @@ class Uploads:
             head["LastModified"],
         )
 
-    def _json(self, key: str) -> dict[str, Any] | None:
-        """A JSON object in the results bucket, None if there is none."""
+    def _exists(self, key: str) -> bool:
+        return self._body(key) is not None
+
+    def _json(self, key: str, members: Iterable[str]) -> dict[str, Any] | None:
+        """A JSON object in the results bucket that has these members, None if there is none.
+
+        Raises
+        ------
+        UnreadableError
+            It is something else.
+        """
+        body = self._body(key)
+        if body is None:
+            return None
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or not document.keys() >= set(members):
+            raise self._unreadable(key)
+        return document
+
+    def _body(self, key: str) -> bytes | None:
         try:
             answer = self._s3.get_object(Bucket=self._aws.settings.bucket("results"), Key=key)
         except self._s3.exceptions.NoSuchKey:
             return None
-        document: dict[str, Any] = json.loads(answer["Body"].read())
-        return document
+        body: bytes = answer["Body"].read()
+        return body
+
+    def _unreadable(self, key: str) -> UnreadableError:
+        return UnreadableError(
+            f"s3://{self._aws.settings.bucket('results')}/{key} is damaged: restore an earlier "
+            "version of it"
+        )
 
 
 def upload_id(bucket: str, key: str, version: str) -> str:
@@ -259,7 +337,7 @@ def _running(record: dict[str, Any], job: dict[str, Any] | None) -> tuple[State,
     if not record.get("job_id"):
         return "running", "claimed by the trigger"
     if job is None:
-        submitted = datetime.fromisoformat(record["submitted_at"] or record["claimed_at"])
+        submitted = datetime.fromisoformat(record.get("submitted_at") or record["claimed_at"])
         if datetime.now(timezone.utc) - submitted > _FORGETS_AFTER:
             return "failed", "its job left no result, and Batch does not know it any more"
         return "running", "submitted"

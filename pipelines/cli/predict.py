@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli import FAILED, WAITING
-from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.cli.shared import aws, json_option, plain, print_json
 
 
 @click.command("predict")
@@ -57,7 +57,7 @@ def _predicted(file: Path, folder: Path, timeout: float) -> tuple[dict[str, Any]
         upload = predictions.upload(file)
         click.echo(f"uploaded to s3://{upload.bucket}/{upload.key}", err=True)
         try:
-            done = predictions.wait(upload, timeout, lambda text: click.echo(text, err=True))
+            done = predictions.wait(upload, timeout, lambda text: click.echo(plain(text), err=True))
         except NoApprovedModel:
             click.echo(
                 f"No approved model may predict yet. {file.name} is kept at "
@@ -86,10 +86,10 @@ def _tell(
         for path in paths:
             click.echo(str(path))
         for reason, count in reject_reasons(folder).most_common(3):
-            click.echo(f"rejected: {count} rows: {reason}", err=True)
+            click.echo(f"rejected: {count} rows: {plain(reason)}", err=True)
     if manifest["outcome"] != "succeeded":
         reason = str(manifest.get("reason") or "it could not be read")
-        click.echo(f"error: {file}: {reason.removeprefix(f'{file.name}: ')}", err=True)
+        click.echo(f"error: {file}: {plain(reason.removeprefix(f'{file.name}: '))}", err=True)
         sys.exit(FAILED)
     if not manifest["predicted"]:
         click.echo(f"error: {file}: it has no row that could be predicted", err=True)

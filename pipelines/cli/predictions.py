@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli import FAILED, REJECTED
-from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.cli.shared import aws, json_option, plain, print_json
 
 if TYPE_CHECKING:
     from pipelines.drift import Drift, Index
     from pipelines.retries import DeadLetter, Retries
-    from pipelines.uploads import UploadState
+    from pipelines.uploads import Recent, UploadState
 
 MOST_LABELS = 5
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -38,6 +38,9 @@ class Window(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 _since = click.option(
     "--since", type=Window(), default="7d", show_default=True, help="How far to look back."
 )
+_folder = click.option(
+    "--folder", default="", help="Look only at uploads whose names begin so, such as 2026/11/."
+)
 
 
 @click.group("predictions")
@@ -53,9 +56,10 @@ def command() -> None:
 
 @command.command("list")
 @_since
+@_folder
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most.")
 @json_option
-def list_(since: datetime, limit: int, as_json: bool) -> None:
+def list_(since: datetime, folder: str, limit: int, as_json: bool) -> None:
     """List the uploads of the last days, newest first.
 
     Example: claimflow predictions list --since 2d
@@ -63,8 +67,9 @@ def list_(since: datetime, limit: int, as_json: bool) -> None:
     from pipelines.uploads import Uploads
 
     with aws() as place:
-        found = Uploads(place).recent(since, limit + 1)
-        shown = found[:limit]
+        recent = Uploads(place).recent(since, limit + 1, folder)
+        found, shown = recent.states, recent.states[:limit]
+        _warn_of_more(recent)
         if as_json:
             print_json([one.document() for one in shown])
             return
@@ -103,13 +108,24 @@ def show(upload: str, as_json: bool) -> None:
 @command.command()
 @click.argument("uploads", nargs=-1, metavar="[UPLOAD]...")
 @click.option("--all", "every", is_flag=True, help="Every failed upload and every dead letter.")
+@click.option("--discard", is_flag=True, help="Delete the dead letters, and retry nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @_since
-def retry(uploads: tuple[str, ...], every: bool, dry_run: bool, since: datetime) -> None:
+@_folder
+def retry(
+    uploads: tuple[str, ...],
+    every: bool,
+    discard: bool,
+    dry_run: bool,
+    since: datetime,
+    folder: str,
+) -> None:
     """Predict failed uploads once more, and send dead letters back.
 
-    A dead letter is a message that the functions could not handle; its reason is shown. With
-    --dry-run alone, all that could be retried is shown.
+    A dead letter is a message that the functions could not handle; its reason is shown. One that
+    they can never handle comes back each time: --discard deletes it. No upload is lost by that,
+    what has no job is found again. An upload that is not handled yet is announced again if it is
+    named. With --dry-run alone, all that could be retried is shown.
 
     \b
     Example:
@@ -126,24 +142,40 @@ def retry(uploads: tuple[str, ...], every: bool, dry_run: bool, since: datetime)
         raise UserError("Name the uploads, or say --all; --dry-run shows what there is")
     with aws() as place:
         of = Uploads(place)
-        found = of.states([of.find(one) for one in uploads]) if uploads else of.recent(since)
-        ids = {one.upload.id for one in found}
+        ids = {one: of.find(one) for one in uploads}
         retries = Retries(place)
         sent: set[str] = set()
+        handle = _discard if discard else _send_back
         for letter in retries.dead_letters():
-            if uploads and letter.upload_id not in ids:
+            if uploads and letter.upload_id not in {one.id for one in ids.values()}:
                 retries.release(letter)
-            elif _send_back(retries, letter, dry_run):
+            elif handle(retries, letter, dry_run):
                 sent.add(letter.upload_id)
+        if discard:
+            if not sent:
+                click.echo("there is no dead letter")
+            return
+        if uploads:
+            found = of.states(list(ids.values()))
+        else:
+            recent = of.recent(since, folder=folder)
+            found = recent.states
+            _warn_of_more(recent)
         nothing = 0
         for one in found:
             if one.state == "failed":
                 if not dry_run:
                     retries.retry(one)
-                click.echo(f"{_doing(dry_run)} {one.upload.key}: {one.reason}")
+                done = "would be tried again" if dry_run else "tried again"
+                click.echo(plain(f"{done}: {one.upload.key}: {one.reason}"))
+            elif uploads and one.upload.id not in sent and one.state == "unhandled":
+                if not dry_run:
+                    retries.announce(one.upload)
+                done = "would be announced again" if dry_run else "announced again"
+                click.echo(plain(f"{done}: {one.upload.key}"))
             elif uploads and one.upload.id not in sent:
                 nothing += 1
-                click.echo(f"{one.upload.key} is {one.words}: nothing to retry", err=True)
+                click.echo(plain(f"{one.upload.key} is {one.words}: nothing to retry"), err=True)
         if not uploads and not sent and not any(one.state == "failed" for one in found):
             click.echo("nothing failed in this time, and there is no dead letter")
     sys.exit(FAILED if nothing else 0)
@@ -189,24 +221,24 @@ def _line(found: UploadState) -> str:
         if manifest["rejected"]:
             words += f", {manifest['rejected']} rejected"
     else:
-        words = found.words
-    return f"{when}  {upload.id[:8]}  {_plain(upload.key)}  {words}"
+        words = plain(found.words)
+    return f"{when}  {upload.id[:8]}  {plain(upload.key)}  {words}"
 
 
 def _told(found: UploadState) -> dict[str, str]:
     upload, record, manifest = found.upload, found.record, found.manifest
-    told = {"file": f"s3://{upload.bucket}/{_plain(upload.key)}", "upload": upload.id}
+    told = {"file": f"s3://{upload.bucket}/{plain(upload.key)}", "upload": upload.id}
     if upload.version:
         told["version"] = upload.version
     if upload.uploaded_at:
         told["uploaded"] = f"{upload.uploaded_at:%Y-%m-%d %H:%M:%S} UTC, {upload.size:,} bytes"
-    told["state"] = found.words
+    told["state"] = plain(found.words)
     if record:
         told["model"] = f"version {record['model_package_version']}, {record['model_package_arn']}"
         attempt = f", attempt {found.attempt}" if found.attempt > 1 else ""
         shares = f", {record['shards']} shares" if record.get("shards", 1) > 1 else ""
         told["job"] = f"{record.get('job_id') or 'none yet'}{attempt}{shares}"
-        told["results"] = f"s3://{record['results_bucket']}/{_plain(record['results_prefix'])}"
+        told["results"] = f"s3://{record['results_bucket']}/{plain(record['results_prefix'])}"
     if manifest and found.state == "predicted":
         told["rows"] = (
             f"{manifest['rows_in']:,} in: {manifest['predicted']:,} predicted "
@@ -216,14 +248,14 @@ def _told(found: UploadState) -> dict[str, str]:
         if labels := manifest.get("labels"):
             told["labels"] = _labels(labels)
         if report := manifest.get("report"):
-            told["report"] = f"s3://{record['results_bucket']}/{_plain(report)}" if record else ""
+            told["report"] = f"s3://{record['results_bucket']}/{plain(report)}" if record else ""
     return told
 
 
 def _labels(labels: dict[str, int]) -> str:
     ranked = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
     total = sum(labels.values()) or 1
-    shown = [f"{_plain(label)} {count / total:.1%}" for label, count in ranked[:MOST_LABELS]]
+    shown = [f"{plain(label)} {count / total:.1%}" for label, count in ranked[:MOST_LABELS]]
     more = len(ranked) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -232,19 +264,37 @@ def _send_back(retries: Retries, letter: DeadLetter, dry_run: bool) -> bool:
     reason = letter.reason or "its function crashed or ran out of time"
     if not letter.queue:
         retries.release(letter)
-        click.echo(f"stays: {_plain(letter.subject)}: nothing tells its queue: {_plain(reason)}")
+        click.echo(f"stays: {plain(letter.subject)}: nothing tells its queue: {plain(reason)}")
         return False
     if dry_run:
         retries.release(letter)
     else:
         retries.send_back(letter)
     done = "would be sent" if dry_run else "sent"
-    click.echo(f"{done} back to {letter.queue}: {_plain(letter.subject)}: {_plain(reason)}")
+    click.echo(f"{done} back to {letter.queue}: {plain(letter.subject)}: {plain(reason)}")
     return True
 
 
-def _doing(dry_run: bool) -> str:
-    return "would be tried again:" if dry_run else "tried again:"
+def _discard(retries: Retries, letter: DeadLetter, dry_run: bool) -> bool:
+    if dry_run:
+        retries.release(letter)
+    else:
+        retries.discard(letter)
+    done = "would be discarded" if dry_run else "discarded"
+    reason = letter.reason or "its function crashed or ran out of time"
+    click.echo(plain(f"{done}: {letter.subject}: {reason}"))
+    return True
+
+
+def _warn_of_more(recent: Recent) -> None:
+    from pipelines.uploads import MOST_LISTED
+
+    if not recent.complete:
+        click.echo(
+            f"there are more uploads: only the first {MOST_LISTED:,} by name were looked at; "
+            "--folder says which to look at",
+            err=True,
+        )
 
 
 def _tell_drift(found: Drift) -> None:
@@ -258,7 +308,7 @@ def _tell_drift(found: Drift) -> None:
             click.echo(f"{name:<12} {index.value:.3f}  {_meaning(index)}")
     for verb, changes in (("gained", found.gained), ("lost", found.lost)):
         for label, then, now in changes:
-            click.echo(f"{verb:<12} {_plain(label)}: {then:.1%} in training, {now:.1%} now")
+            click.echo(f"{verb:<12} {plain(label)}: {then:.1%} in training, {now:.1%} now")
     click.echo(f"{'certainty':<12} {found.mean_then:.1%} in training, {found.mean_now:.1%} now")
     if found.level == "act":
         click.echo("the claims have changed: train again on newer ones")
@@ -270,8 +320,3 @@ def _meaning(index: Index) -> str:
     if index.level == "steady":
         return f"steady: chance alone gives up to {index.chance:.3f} with so many rows"
     return "watch it: it has changed" if index.level == "watch" else "act: it has changed much"
-
-
-def _plain(text: str) -> str:
-    """A name from outside without what could steer a terminal."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

@@ -50,5 +50,10 @@ def download_progress(name: str) -> Iterator[Callable[[int, int], None]]:
     yield tell
 
 
+def plain(text: str) -> str:
+    """Text from outside without what could steer a terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, default=str))

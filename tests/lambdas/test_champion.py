@@ -40,7 +40,7 @@ def test_a_rollback_counts_for_the_champion_too(register: Callable[..., str]) ->
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_without_one_the_answer_names_an_input_that_exists(aws: str, slash: str) -> None:
+def test_without_one_the_answer_names_an_input_that_exists(aws: None, slash: str) -> None:
     request = ChampionRequest(
         model_package_group=GROUP, no_champion_uri=f"s3://{RESULTS}/run/no-champion{slash}"
     )

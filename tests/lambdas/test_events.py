@@ -206,7 +206,13 @@ def test_whatever_comes_is_read_or_refused_by_name(body: Any) -> None:
         retry("0" * 32, attempt="two"),
         notification("incoming/a.csv").replace('"key"', '"kee"'),
         json.dumps({"Records": [7]}),
+        "[" * 100_000,
+        created("incoming/a", size=1).replace('"size": 1', '"size": 1e999'),
+        created("incoming/a", **{"version-id": "\ud800"}),
+        created("incoming/a", etag="\ud800"),
+        retry("0" * 32, attempt=1).replace('"attempt": 1', '"attempt": 1e999'),
     ],
+    ids=range(20),
 )
 def test_a_broken_event_of_ours_is_an_error_not_silence(body: str) -> None:
     with pytest.raises(MalformedEventError):

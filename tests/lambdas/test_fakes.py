@@ -16,7 +16,7 @@ from tests.lambdas.fakes import FakeBatch, FakeS3, FakeSageMaker
 
 
 @pytest.fixture(params=["fake", "moto"])
-def s3(request: pytest.FixtureRequest, aws: str) -> Any:
+def s3(request: pytest.FixtureRequest, aws: None) -> Any:
     if request.param == "fake":
         return FakeS3(lambda: datetime.now(timezone.utc))
     client = boto3.client("s3")
@@ -89,7 +89,7 @@ def test_pages_of_versions(s3: Any) -> None:
 
 
 @pytest.fixture(params=["fake", "moto"])
-def batch(request: pytest.FixtureRequest, aws: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def batch(request: pytest.FixtureRequest, aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param == "fake":
         return FakeBatch()
     monkeypatch.setitem(default_user_config, "batch", {"use_docker": False})

@@ -28,6 +28,11 @@ def test_a_line_is_one_json_object_whatever_it_holds(capsys: pytest.CaptureFixtu
     }
 
 
+def test_half_a_surrogate_pair_is_printed_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    log("ignored", name="\ud800", key="ü")
+    assert capsys.readouterr().out == '{"event": "ignored", "name": "\\ud800", "key": "ü"}\n'
+
+
 @pytest.mark.parametrize("unit", ["Count", "Seconds"])
 def test_metrics_have_the_members_that_the_embedded_metric_format_requires(
     capsys: pytest.CaptureFixture[str], unit: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from lambdas import layout, notices, notify
 from lambdas.notices import Place
-from lambdas.notify import handler
+from lambdas.notify import Notifier, handler
+from lambdas.settings import NotifySettings
 from tests.lambdas.eventbridge import RESULTS, UPLOADS, created, job_change
 
 ID = "0123456789abcdef" * 2
@@ -44,7 +46,7 @@ class Context:
 
 @pytest.fixture
 def inbox(
-    aws: str, monkeypatch: pytest.MonkeyPatch
+    aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """What subscribers of the topic have received: their messages, each once."""
     sns, sqs = boto3.client("sns"), boto3.client("sqs")
@@ -353,3 +355,23 @@ def test_whatever_a_file_is_called_the_message_fits_sns_and_forges_no_line(
 )
 def test_links_lead_to_the_console_of_the_topics_partition(topic: str, host: str) -> None:
     assert Place.of_topic(topic, RESULTS).file("a").startswith(f"https://{host}/s3/object/")
+
+
+def test_the_local_cloud_has_no_console_to_link_to() -> None:
+    place = Place.of_topic("arn:aws:sns:eu-west-1:123456789012:x", RESULTS, has_console=False)
+    told = notices.classified(MANIFEST, PREFIX, place).text
+    told += notices.job_failed("incoming/a.csv", ID, "job-1", "killed", place).text
+    assert "https://" not in told
+    assert f"  s3://{RESULTS}/{PREFIX}report.html\n" in told
+    assert "  job-1\n" in told
+
+
+def test_the_function_knows_by_its_endpoint_that_it_is_in_the_local_cloud(
+    inbox: Callable[[], list[dict[str, Any]]],
+) -> None:
+    local = {**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    settings = NotifySettings.from_environment(local)
+    notifier = Notifier(settings, boto3.client("s3"), boto3.client("sns"), notify._utc)
+    put(f"{PREFIX}manifest.json", MANIFEST)
+    notifier.handle(written(), notify._utc())
+    assert "https://" not in inbox()[0]["Message"]

@@ -56,7 +56,7 @@ def test_models_of_other_groups_do_not_count(register: Callable[..., str]) -> No
     assert newest_approved() is None
 
 
-def test_a_group_that_does_not_exist_holds_no_model(aws: str) -> None:
+def test_a_group_that_does_not_exist_holds_no_model(aws: None) -> None:
     sagemaker = boto3.client("sagemaker")
     assert registry(group="nobody").newest_approved() is None
     with Stubber(sagemaker) as stub:  # where AWS answers with an error, moto has an empty list
@@ -95,7 +95,7 @@ def test_all_pages_are_looked_through(register: Callable[..., str]) -> None:
     assert found.version == 9
 
 
-def test_a_package_without_an_artifact_is_named(aws: str) -> None:
+def test_a_package_without_an_artifact_is_named(aws: None) -> None:
     sagemaker = boto3.client("sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
     sagemaker.create_model_package(

@@ -74,7 +74,7 @@ def test_a_number_that_does_not_fit_is_named(name: str, value: str) -> None:
 
 
 def test_a_boto3_without_conditional_writes_is_refused_with_one_clear_line(
-    empty_aws: str, capsys: pytest.CaptureFixture[str]
+    aws: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = boto3.client("s3").meta.service_model.operation_model("PutObject").input_shape.members
     clients.check_conditional_writes(boto3.client("s3"))

@@ -61,7 +61,7 @@ class DeadError(BaseException):
 
 
 @pytest.fixture
-def clock(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """The function with its queue and job definition, and its clock."""
     monkeypatch.setitem(default_user_config, "batch", {"use_docker": False})
     batch = boto3.client("batch")
@@ -532,6 +532,40 @@ def test_a_message_that_the_dead_letter_queue_refuses_is_left_to_the_redrive_pol
     assert deliver("not JSON") == ["0"]
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "[" * 100_000,
+        created(KEY, size=1).replace('"size": 1', '"size": 1e999'),
+        created(KEY, etag="\ud800"),
+        created(KEY).replace("Object Created", "\\ud800"),
+    ],
+    ids=["nested", "infinite", "surrogate", "unknown"],
+)
+def test_a_poisonous_message_does_not_bring_down_the_others_of_its_batch(
+    clock: Clock, register: Callable[..., str], poison: str
+) -> None:
+    register()
+    assert deliver(poison, created(KEY)) == []
+    assert jobs() == [f"predict-{ID}"]
+
+
+def test_a_message_that_cannot_even_be_named_fails_alone(
+    clock: Clock, register: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    real = submit.parse
+
+    def fail_for_one(body: str, settings: Any) -> Any:
+        if body == "poison":
+            raise MemoryError
+        return real(body, settings)
+
+    monkeypatch.setattr(submit, "parse", fail_for_one)
+    assert deliver("poison", created(KEY)) == ["0"]
+    assert jobs() == [f"predict-{ID}"]
+
+
 # Throttling.
 
 
@@ -748,6 +782,29 @@ def test_a_retry_counts_only_for_an_upload_that_has_failed(
     assert deliver(retry(ID)) == []
     assert len(jobs()) == 1 + again
     assert dead_letters() == []
+
+
+def test_a_job_that_succeeds_while_a_retry_looks_at_it_is_not_tried_again(
+    clock: Clock, register: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    deliver(created(KEY))
+    (record,) = objects("submissions/").values()
+    end_job(record["job_id"], "RUNNING")
+
+    def then_it_ends(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*arguments: Any) -> Any:
+            seen = look(*arguments)
+            put_manifest(record["results_prefix"], "succeeded")
+            end_job(record["job_id"], "SUCCEEDED")
+            return seen
+
+        return looked
+
+    for place, name in ((submit._submitter()[0]._jobs, "state"), (submissions(), "outcome")):
+        monkeypatch.setattr(place, name, then_it_ends(getattr(place, name)))
+    assert deliver(retry(ID)) == []
+    assert len(jobs()) == 1
 
 
 def test_a_job_that_batch_has_forgotten_without_a_manifest_may_be_tried_again(

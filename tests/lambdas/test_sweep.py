@@ -40,7 +40,7 @@ class Context:
 
 
 @pytest.fixture
-def clock(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     for name, value in {
         "MODEL_PACKAGE_GROUP": GROUP,
         "MODELS_BUCKET": MODELS,

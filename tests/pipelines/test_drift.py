@@ -19,6 +19,7 @@ from lambdas import layout
 from pipelines import drift
 from pipelines.cli.predictions import command
 from pipelines.drift import ACT, Drifts, compare, stability
+from pipelines.errors import UserError
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 LABELS = {"fire": 5000, "water": 3000, "storm": 1500, "theft": 500}
@@ -261,3 +262,10 @@ def test_the_drift_of_real_manifests_is_read_from_what_the_job_writes(
     assert found.labels.value == pytest.approx(0)
     assert drift.RESULTS == layout.RESULTS
     assert f"/{layout.MANIFEST}" == drift.MANIFEST
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b"[]", b"{}"])
+def test_a_damaged_manifest_is_named(deployment: Deployment, body: bytes) -> None:
+    deployment.put("results", "results/a.csv/0/manifest.json", body)
+    with pytest.raises(UserError, match=r"results/a\.csv/0/manifest\.json is damaged"):
+        Drifts(deployment.aws).since(datetime(2020, 1, 1, tzinfo=timezone.utc))

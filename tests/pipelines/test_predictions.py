@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lambdas import layout
-from lambdas.events import Retry, parse
+from lambdas.events import Retry, Upload, parse
 from lambdas.settings import SubmitSettings
 from pipelines.cli.predictions import Window, command
 from pipelines.errors import UserError
@@ -123,6 +123,60 @@ def test_a_failed_upload_is_retried_with_a_message_that_the_function_takes(
     assert "tried again: incoming/claims.csv: claims.csv: the file is empty" in done.output
     (message,) = deployment.messages(SETTINGS.upload_queue)
     assert parse(message["Body"], SUBMIT) == [Retry(upload, 2)]
+
+
+@pytest.mark.parametrize("name", ["claims.csv", "a b+c%20ü.csv"])
+def test_an_upload_that_was_not_handled_is_announced_again_if_it_is_named(
+    deployment: Deployment, name: str
+) -> None:
+    upload = deployment.upload(name)
+    assert "would be announced again" in run("retry", name, "--dry-run").output
+    assert "nothing failed" in run("retry", "--all").output
+    assert deployment.messages(SETTINGS.upload_queue) == []
+    done = run("retry", name)
+    assert done.exit_code == 0
+    assert f"announced again: incoming/{name}" in done.output
+    (message,) = deployment.messages(SETTINGS.upload_queue)
+    (event,) = parse(message["Body"], SUBMIT)
+    assert isinstance(event, Upload)
+    assert (event.id, event.size) == (upload, 7)
+
+
+def test_letters_are_discarded_and_nothing_else_happens(deployment: Deployment) -> None:
+    failed_upload(deployment)
+    ours = deployment.upload("ours.csv")
+    bury(deployment, "not json", Reason="MalformedEventError: \x1b[31m", Source="elsewhere")
+    bury(deployment, announced("incoming/ours.csv"), Reason="r", UploadId=ours)
+    assert "would be discarded" in run("retry", "--all", "--discard", "--dry-run").output
+    done = run("retry", "ours.csv", "--discard")
+    assert done.output == "discarded: Object Created incoming/ours.csv: r\n"
+    done = run("retry", "--all", "--discard")
+    assert "discarded: not an event: MalformedEventError" in done.output
+    assert "\x1b" not in done.output
+    assert "there is no dead letter" in run("retry", "--all", "--discard").output
+    for queue in (SETTINGS.upload_queue, SETTINGS.dead_letter_queue):
+        assert deployment.messages(queue) == []
+
+
+def test_a_listing_that_is_not_complete_says_so_beside_the_output(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.csv", "b.csv", "may/c.csv"):
+        deployment.upload(name)
+    monkeypatch.setattr("pipelines.uploads.MOST_LISTED", 2)
+    for arguments in (["list", "--json"], ["retry", "--dry-run"]):
+        done = run(*arguments)
+        assert "only the first 2 by name were looked at; --folder says which" in done.stderr
+        assert "looked at" not in done.stdout
+        assert "looked at" not in run(*arguments, "--folder", "may/").stderr
+
+
+def test_a_reason_cannot_steer_the_terminal(deployment: Deployment) -> None:
+    upload = deployment.upload("x.csv")
+    prefix = deployment.record(upload, deployment.submit("SUCCEEDED"))
+    deployment.settle(upload, prefix, reason="no column 'text', but \x1b[31mred")
+    for arguments in (["list"], ["show", "x.csv"], ["retry", "x.csv"], ["retry", "--dry-run"]):
+        assert "but \N{REPLACEMENT CHARACTER}[31mred" in run(*arguments).output
 
 
 def test_what_has_not_failed_is_not_retried(deployment: Deployment) -> None:

@@ -86,7 +86,7 @@ def test_of_several_attempts_the_newest_counts(deployment: Deployment) -> None:
     deployment.record(upload, deployment.submit("RUNNING"), attempt=2, results_prefix=second)
     assert state(deployment, upload) == "running: Batch job running"
     deployment.settle(upload, second)
-    found = Uploads(deployment.aws).recent(LONG_AGO)
+    found = Uploads(deployment.aws).recent(LONG_AGO).states
     assert [(one.state, one.attempt) for one in found] == [("predicted", 2)]
 
 
@@ -95,11 +95,50 @@ def test_uploads_are_listed_newest_first_each_version_by_itself(deployment: Depl
     deployment.s3.put_object(Bucket=SETTINGS.bucket("predictions"), Key="incoming/folder/")
     deployment.s3.put_object(Bucket=SETTINGS.bucket("predictions"), Key="elsewhere.csv", Body=b"x")
     uploads = Uploads(deployment.aws)
-    assert {one.upload.id for one in uploads.recent(LONG_AGO)} == set(made)
-    times = [one.upload.uploaded_at for one in uploads.recent(LONG_AGO)]
+    assert {one.upload.id for one in uploads.recent(LONG_AGO).states} == set(made)
+    times = [one.upload.uploaded_at for one in uploads.recent(LONG_AGO).states]
     assert times == sorted(times, reverse=True)  # type: ignore[type-var]
-    assert len(uploads.recent(LONG_AGO, 2)) == 2
-    assert uploads.recent(datetime.now(timezone.utc) + timedelta(days=1)) == []
+    assert len(uploads.recent(LONG_AGO, 2).states) == 2
+    assert uploads.recent(datetime.now(timezone.utc) + timedelta(days=1)).states == []
+
+
+def test_a_listing_looks_at_so_many_and_says_that_there_are_more(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.csv", "b.csv", "may/c.csv"):
+        deployment.upload(name)
+    monkeypatch.setattr("pipelines.uploads.MOST_LISTED", 2)
+    uploads = Uploads(deployment.aws)
+    recent = uploads.recent(LONG_AGO)
+    assert {one.upload.key for one in recent.states} == {"incoming/a.csv", "incoming/b.csv"}
+    assert not recent.complete
+    for folder in ("may/", "incoming/may/"):
+        recent = uploads.recent(LONG_AGO, folder=folder)
+        assert [one.upload.key for one in recent.states] == ["incoming/may/c.csv"]
+        assert recent.complete
+
+
+@pytest.mark.parametrize("damaged", [b"", b"not JSON", b"[]", b"{}", b'{"job_id": "j"}'])
+@pytest.mark.parametrize("what", ["record", "manifest"])
+def test_what_is_damaged_is_named_and_hides_no_other_upload(
+    deployment: Deployment, damaged: bytes, what: str
+) -> None:
+    upload = deployment.upload("bad.csv")
+    deployment.upload("good.csv")
+    key = layout.submission_key(upload)
+    if what == "manifest":
+        key = deployment.record(upload) + layout.MANIFEST
+    deployment.put("results", key, damaged)
+    found = {one.upload.key: one for one in Uploads(deployment.aws).recent(LONG_AGO).states}
+    assert found["incoming/good.csv"].state == "unhandled"
+    assert found["incoming/bad.csv"].state == "unreadable"
+    assert f"{key} is damaged: restore" in found["incoming/bad.csv"].reason
+
+
+def test_a_manifest_without_its_counts_is_damaged(deployment: Deployment) -> None:
+    upload = deployment.upload()
+    deployment.put("results", deployment.record(upload) + layout.MANIFEST, {"outcome": "succeeded"})
+    assert state(deployment, upload).startswith("unreadable: s3://")
 
 
 @pytest.mark.parametrize("name", ["a b+c%20ü.csv", "2026/11/x.csv", "/x.csv"])
