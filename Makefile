@@ -18,7 +18,7 @@ TEMPLATES = $(wildcard */stack.yaml)
 help:
 	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
 	@echo "make test   the test suite"
-	@echo "make lint   format, lint, types, room boundaries, templates and their security"
+	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell"
 	@echo "make lock   resolve the requirements anew"
 	@echo "make clean  remove the environment and what the local cloud keeps"
 
@@ -38,6 +38,7 @@ lint: $(READY) $(SCAN)/.ready
 	.venv/bin/cfn-lint $(TEMPLATES)
 	BC_SKIP_MAPPING=TRUE $(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet \
 	  --file $(TEMPLATES)
+	$(SCAN)/bin/shellcheck .ci/run
 
 # uv comes first, by its hash; it installs everything else in seconds.
 $(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import logging
@@ -21,9 +20,9 @@ from pipelines.aws import Aws
 from pipelines.errors import UserError
 from pipelines.images import ROOT, addresses
 from pipelines.settings import Settings
+from pipelines.start_parameters import check_parameters
 
 ENDED = ("Succeeded", "Failed", "Stopped")
-_PARSERS: dict[str, Any] = {"Integer": int, "Float": float, "String": str, "Boolean": str}
 # A cached step is found by the address of its data, which must therefore change with the content.
 DATA_FOLDER = "datasets"
 
@@ -127,11 +126,11 @@ class Control:
         Raises
         ------
         UserError
-            There is no pipeline, or it has no such parameter, or the value is of another type.
+            There is no pipeline, or it has no such parameter, or it does not take the value.
         """
-        known = self._parameters()
-        for name, value in parameters.items():
-            _check_parameter(known, name, value)
+        definition = self._definition()
+        check_parameters(definition, parameters)
+        known = {one["Name"]: one for one in definition["Parameters"]}
         for name in ("TrainData", "TestData"):
             self._check_data(name, parameters.get(name) or known[name]["DefaultValue"])
         given = {"CodeVersion": code_version(), **parameters}
@@ -206,7 +205,7 @@ class Control:
 
     def executions(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest executions, newest first."""
-        self._parameters()
+        self._definition()  # which says so where there is no pipeline
         found = self._sagemaker.list_pipeline_executions(
             PipelineName=self.settings.pipeline_name, MaxResults=limit, SortOrder="Descending"
         )
@@ -266,7 +265,8 @@ class Control:
         )
         return [step for page in pages for step in page["PipelineExecutionSteps"]]
 
-    def _parameters(self) -> dict[str, dict[str, Any]]:
+    def _definition(self) -> dict[str, Any]:
+        """The one that is stored, and that a start runs."""
         name = self.settings.pipeline_name
         try:
             described = self._sagemaker.describe_pipeline(PipelineName=name)
@@ -274,8 +274,8 @@ class Control:
             raise UserError(
                 f"There is no pipeline {name} yet; create it with `claimflow pipeline upsert`"
             ) from None
-        document = json.loads(described["PipelineDefinition"])
-        return {one["Name"]: one for one in document["Parameters"]}
+        document: dict[str, Any] = json.loads(described["PipelineDefinition"])
+        return document
 
     def _missed_bars(self, execution: str) -> list[str]:
         evaluation = self.evaluation(execution)
@@ -338,21 +338,6 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def _check_parameter(known: dict[str, dict[str, Any]], name: str, value: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        raise UserError(f"The pipeline has no parameter {name}; {hint}")
-    kind = known[name]["Type"]
-    try:
-        _PARSERS[kind](value)
-    except ValueError:
-        raise UserError(f"Parameter {name}={value}: expected a value of type {kind}") from None
-    allowed = known[name].get("EnumValues")
-    if allowed and value not in allowed:
-        raise UserError(f"Parameter {name}={value}: expected one of {', '.join(allowed)}")
 
 
 def _own_words(reason: str) -> str:

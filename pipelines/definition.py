@@ -9,7 +9,6 @@ stores, and that both SageMaker and the local cloud run.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +57,7 @@ from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, Networking, StoppingCondition
 
 from pipelines.images import image
+from pipelines.instance_types import takes_volume_key
 from pipelines.settings import Settings
 
 # What the training container prints, and SageMaker turns into metrics.
@@ -66,8 +66,6 @@ METRICS = {
     "validation:accuracy": r"val_accuracy=([0-9.eE+-]+)",
     "train:samples_per_s": r"samples_per_s=([0-9.eE+-]+)",
 }
-# Families with disks of their own: a `d` after the generation, and some without it.
-_OWN_DISKS = re.compile(r"ml\.([a-z]+\d+[a-z]*d[a-z]*|gr?[56]e?|p5[a-z]*|trn\d[a-z]*)\.")
 
 
 def definition(settings: Settings, images: Mapping[str, str]) -> str:
@@ -354,9 +352,7 @@ def _build(settings: Settings, images: Mapping[str, str]) -> Pipeline:
 
 
 def _volume_key(settings: Settings, instance_type: str) -> str | None:
-    """The key of an instance's volume; none where its disks are its own: SageMaker refuses a key
-    for them, they are encrypted by the machine."""
-    return None if _OWN_DISKS.match(instance_type) else settings.key_arn
+    return settings.key_arn if takes_volume_key(instance_type) else None
 
 
 def _input(name: str, uri: Any) -> ProcessingInput:

@@ -6,9 +6,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines import instance_types
 from pipelines.errors import UserError
 from pipelines.settings_file import SETTINGS_FILE, SettingsFile, nearest
 
@@ -40,6 +49,7 @@ LogDays = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653],
     BeforeValidator(lambda days: int(days) if str(days).isdecimal() else days),
 ]
+InstanceType = Annotated[str, AfterValidator(instance_types.checked)]
 RoleArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$")]
 
 
@@ -61,6 +71,12 @@ class Deployment(BaseModel):
     notice_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     # An upload that waits longer for a model to be approved raises an alarm.
     waiting_seconds: Annotated[int, Field(ge=900)] = 86_400
+
+    # What becomes of cells of an upload that a spreadsheet would take for a formula; and from which
+    # size on an upload is shared by an array of jobs, and by how many at most.
+    formulas: Literal["keep", "neutralise"] = "keep"
+    shard_bytes: Annotated[int, Field(ge=2**20)] = 64 * 2**20
+    max_shards: Annotated[int, Field(ge=2, le=10_000)] = 100
 
     # How long is kept what is kept, in days.
     log_days: LogDays = 90
@@ -86,14 +102,18 @@ class Deployment(BaseModel):
     github_environment: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     create_identity_provider: bool = True  # an account has one for GitHub
     # A role for CloudFormation that the account's administrators made; with it CI may deploy.
-    deploy_role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$")] | None = (
-        None
-    )
+    deploy_role_arn: RoleArn | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Deployment:
         if bool(self.vpc_id) != bool(self.subnet_ids):
             raise ValueError("vpc_id and subnet_ids belong together: give both, or neither")
+        if self.result_days <= self.upload_days + self.old_version_days:
+            raise ValueError(
+                f"result_days is {self.result_days}, expected more than upload_days and "
+                f"old_version_days together ({self.upload_days + self.old_version_days}): an "
+                "upload whose record is gone would be predicted again"
+            )
         if self.use_gpu and not self.gpu_image:
             raise ValueError("use_gpu needs gpu_image, the address of an image for a GPU")
         return self
@@ -122,8 +142,8 @@ class Settings(BaseSettings):
     validation: dict[str, str | int | float] = Field(default_factory=dict)
 
     # What a run may cost.
-    processing_instance_type: str = "ml.m5.large"
-    training_instance_type: str = "ml.c5.2xlarge"
+    processing_instance_type: InstanceType = "ml.m5.large"
+    training_instance_type: InstanceType = "ml.c5.2xlarge"
     training_volume_gb: Annotated[int, Field(ge=1, le=16384)] = 30
     max_training_minutes: Annotated[int, Field(ge=1, le=7200)] = 120
     max_processing_minutes: Annotated[int, Field(ge=1, le=7200)] = 60
@@ -270,7 +290,7 @@ def _sentence(error: ValidationError) -> str:
         return (
             f"{SETTINGS_FILE}: there is no setting {name}; {nearest(path[-1], model.model_fields)}"
         )
-    if first["type"] == "value_error":  # of several settings together
+    if first["type"] == "value_error" and path in ([], ["deployment"]):  # of several together
         return f"{SETTINGS_FILE}: {message}"
     variable = f"CLAIMFLOW_{'__'.join(path).upper()}"
     return f"setting {name} ({SETTINGS_FILE} or {variable}): got {first['input']!r}; {message}"

@@ -98,6 +98,13 @@ def test_the_local_cloud_starts_and_tells_where_it_is(line: Line) -> None:
     assert line.json("local", "status")["endpoint"] == line.variables["AWS_ENDPOINT_URL"]
 
 
+def test_what_deploy_makes_in_it_is_what_all_that_follows_runs_on(line: Line) -> None:
+    line.run("destroy", "--yes", "--delete-data")
+    made = line.run("deploy", "--yes")
+    assert all(f"claimflow-dev-{room}: done" in made for room in ("pipelines", "batch", "lambdas"))
+    assert line.run("deploy").count("no change") == 4
+
+
 def test_a_start_before_the_first_upsert_is_refused(line: Line) -> None:
     assert "claimflow pipeline upsert" in line.run("pipeline", "start", code=2)
 

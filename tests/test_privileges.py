@@ -19,12 +19,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from pipelines.deployment.stacks import parameters, plans
 from pipelines.images import addresses
-from pipelines.local.access import Access
-from pipelines.local.iam import Call, decide
+from pipelines.local.iam.access import Access
+from pipelines.local.iam.policies import Call, decide
 from pipelines.local.resource_types import role as make_role
 from pipelines.settings import LOCAL_ACCOUNT, Settings
-from pipelines.stacks import parameters, plans
 from tests.local.local_cloud import Cloud, Document
 
 SETTINGS = Settings(project="t", stage="test", region="us-east-1").with_account(LOCAL_ACCOUNT)
@@ -78,9 +78,19 @@ def listing(bucket: str, prefix: str = "") -> Asked:
     return Asked("s3:ListBucket", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix})
 
 
+def queue_url(queue: str) -> str:
+    return f"https://queue.amazonaws.com/{LOCAL_ACCOUNT}/{queue}"
+
+
 def send(queue: str) -> Asked:
-    address = f"https://queue.amazonaws.com/{LOCAL_ACCOUNT}/{queue}"
-    return Asked("sqs:SendMessage", "send_message", {"QueueUrl": address, "MessageBody": "{}"})
+    arguments = {"QueueUrl": queue_url(queue), "MessageBody": "{}"}
+    return Asked("sqs:SendMessage", "send_message", arguments)
+
+
+def copy(source: str, bucket: str, key: str, of: str) -> Asked:
+    """A copy, which reads what it must not: `of`."""
+    arguments = {"Bucket": bucket, "Key": key, "CopySource": {"Bucket": of, "Key": source}}
+    return Asked("s3:GetObject", "copy_object", arguments)
 
 
 def packages(group: str) -> Asked:
@@ -120,6 +130,13 @@ def train(role: str, action: str = "sagemaker:CreateTrainingJob", **more: Any) -
     return Asked(action, "create_training_job", arguments)
 
 
+def follow(job: str) -> Asked:
+    kind, name = job.split("/")
+    word = {"training-job": "Training", "processing-job": "Processing"}[kind]
+    operation = f"describe_{word.lower()}_job"
+    return Asked(f"sagemaker:Describe{word}Job", operation, {f"{word}JobName": name})
+
+
 def submit(queue: str, definition: str = SETTINGS.job_definition) -> Asked:
     arguments = {"jobName": "j", "jobQueue": queue, "jobDefinition": definition}
     return Asked("batch:SubmitJob", "submit_job", arguments)
@@ -133,8 +150,12 @@ def publish(topic: str) -> Asked:
     return Asked("sns:Publish", "publish", {"TopicArn": topic, "Message": "m"})
 
 
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{SETTINGS.region}:{LOCAL_ACCOUNT}:{resource}"
+
+
 def sagemaker_arn(resource: str) -> str:
-    return f"arn:aws:sagemaker:{SETTINGS.region}:{LOCAL_ACCOUNT}:{resource}"
+    return arn("sagemaker", resource)
 
 
 def role_name(purpose: str) -> str:
@@ -145,6 +166,9 @@ OWN_TAGS = [{"Key": key, "Value": value} for key, value in SETTINGS.tags.items()
 OTHER_TAGS = [{"Key": "project", "Value": "t"}, {"Key": "stage", "Value": "prod"}]
 ADMIN = f"arn:aws:iam::{LOCAL_ACCOUNT}:role/admin"
 TRAINING = SETTINGS.role_arn("training")
+TRUST_ANYONE = {"RoleName": "{role}", "PolicyDocument": "{}"}
+VERSIONING_OFF = {"Bucket": RESULTS, "VersioningConfiguration": {"Status": "Suspended"}}
+NOTIFICATIONS_OFF = {"Bucket": UPLOADS, "NotificationConfiguration": {}}
 UPLOAD, RESULT = f"incoming/{ID}.csv", f"results/x/{ID}/predictions.csv"
 CEILING = f"serving/{GROUP}.json"
 
@@ -175,9 +199,85 @@ NOBODY = [
         "delete_model_package",
         {"ModelPackageName": sagemaker_arn(f"model-package/{GROUP}/1")},
     ),
+    Asked("iam:UpdateAssumeRolePolicy", "update_assume_role_policy", TRUST_ANYONE),
+    Asked("iam:CreateUser", "create_user", {"UserName": "u"}),
+    Asked("iam:CreateAccessKey", "create_access_key", {"UserName": "u"}),
+    Asked("iam:GetRolePolicy", "get_role_policy", {"RoleName": "{role}", "PolicyName": "p"}),
+    Asked(
+        "sagemaker:CreateModelPackageGroup",
+        "create_model_package_group",
+        {"ModelPackageGroupName": "g"},
+    ),
+    Asked(
+        "sagemaker:DeleteModelPackageGroup",
+        "delete_model_package_group",
+        {"ModelPackageGroupName": GROUP},
+    ),
+    Asked(
+        "sagemaker:DeletePipeline",
+        "delete_pipeline",
+        {"PipelineName": SETTINGS.pipeline_name, "ClientRequestToken": "t" * 32},
+    ),
+    Asked(
+        "sagemaker:AddTags",
+        "add_tags",
+        {"ResourceArn": sagemaker_arn(f"model-package/{GROUP}/1"), "Tags": OWN_TAGS},
+    ),
+    Asked(
+        "lambda:UpdateFunctionCode",
+        "update_function_code",
+        {"FunctionName": SETTINGS.function_name("submit"), "ZipFile": b"x"},
+    ),
+    Asked("lambda:GetFunction", "get_function", {"FunctionName": SETTINGS.function_name("submit")}),
+    Asked(
+        "batch:RegisterJobDefinition",
+        "register_job_definition",
+        {
+            "jobDefinitionName": SETTINGS.job_definition,
+            "type": "container",
+            "containerProperties": {"image": "i"},
+        },
+    ),
+    Asked("batch:TerminateJob", "terminate_job", {"jobId": "i", "reason": "r"}),
+    Asked("sqs:PurgeQueue", "purge_queue", {"QueueUrl": queue_url(SETTINGS.upload_queue)}),
+    Asked(
+        "sqs:SetQueueAttributes",
+        "set_queue_attributes",
+        {"QueueUrl": queue_url(SETTINGS.upload_queue), "Attributes": {"VisibilityTimeout": "0"}},
+    ),
+    Asked(
+        "sqs:ReceiveMessage",
+        "receive_message",
+        {"QueueUrl": queue_url(SETTINGS.dead_letter_queue)},
+    ),
+    Asked(
+        "sns:Subscribe",
+        "subscribe",
+        {"TopicArn": SETTINGS.notice_topic_arn, "Protocol": "email", "Endpoint": "a@example.com"},
+    ),
+    Asked("events:DisableRule", "disable_rule", {"Name": "t-test-upload"}),
+    Asked(
+        "events:PutTargets",
+        "put_targets",
+        {"Rule": "t-test-upload", "Targets": [{"Id": "i", "Arn": arn("sqs", "other")}]},
+    ),
+    Asked("events:PutEvents", "put_events", {"Entries": [{"Source": "aws.s3", "Detail": "{}"}]}),
+    Asked(
+        "logs:GetLogEvents",
+        "get_log_events",
+        {"logGroupName": "/aws/lambda/t-test-submit", "logStreamName": "s"},
+    ),
+    Asked("kms:Decrypt", "decrypt", {"CiphertextBlob": b"x", "KeyId": "k"}),
     Asked("s3:ListAllMyBuckets", "list_buckets", {}),
-    Asked("s3:PutBucketPolicy", "put_bucket_policy", {"Bucket": RESULTS, "Policy": "{}"}),
-    Asked("s3:DeleteBucket", "delete_bucket", {"Bucket": RESULTS}),
+    Asked("s3:PutBucketVersioning", "put_bucket_versioning", VERSIONING_OFF),
+    Asked("s3:PutBucketPublicAccessBlock", "delete_public_access_block", {"Bucket": RESULTS}),
+    Asked("s3:PutLifecycleConfiguration", "delete_bucket_lifecycle", {"Bucket": RESULTS}),
+    Asked("s3:PutBucketNotification", "put_bucket_notification_configuration", NOTIFICATIONS_OFF),
+    Asked(
+        "s3:PutObjectAcl",
+        "put_object_acl",
+        {"Key": RESULT, "Bucket": RESULTS, "ACL": "public-read"},
+    ),
     put(MODELS, CEILING),
     delete(DATA, "train.csv"),
     delete(MODELS, "runs/m/model.tar.gz"),
@@ -221,49 +321,78 @@ MUST_NOT: dict[str, list[Asked]] = {
         train(TRAINING, Tags=OTHER_TAGS),
         train(TRAINING),
         start(SETTINGS.pipeline_name),
-        listing(MODELS),
+        *(listing(MODELS), listing(DATA), listing(UPLOADS), listing(RESULTS), put(DATA, "x")),
+        *(get(MODELS, CEILING), get(MODELS, "checkpoints/x"), packages(GROUP)),
+        follow("training-job/other"),
     ],
     "training": [
         *(CLAIMS, PREDICTIONS, MODEL, submit(SETTINGS.job_queue), *MESSAGES),
         *(packages(GROUP), package(GROUP), register(GROUP), listing(UPLOADS), listing(RESULTS)),
-        invoke(SETTINGS.function_name("champion")),
+        *(invoke(SETTINGS.function_name("champion")), start(SETTINGS.pipeline_name)),
+        *(get(MODELS, CEILING), put(MODELS, "no-champion/no-champion.json"), put(RESULTS, RESULT)),
+        *(listing(MODELS), listing(MODELS, "serving/"), copy(UPLOAD, MODELS, "runs/x", UPLOADS)),
+        follow("training-job/pipelines-x"),
     ],
     "processing": [
         *(CLAIMS, PREDICTIONS, *REST, *MESSAGES, get(MODELS, "checkpoints/x")),
         *(packages(GROUP), package(GROUP), register(GROUP), listing(UPLOADS), listing(RESULTS)),
-        invoke(SETTINGS.function_name("champion")),
+        *(invoke(SETTINGS.function_name("champion")), start(SETTINGS.pipeline_name)),
+        *(get(MODELS, CEILING), listing(MODELS), listing(MODELS, "serving/")),
+        copy(UPLOAD, MODELS, "runs/r/evaluation/x", UPLOADS),
+        follow("processing-job/pipelines-x"),
     ],
     "champion": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST, *MESSAGES, register(GROUP)),
-        *(listing(UPLOADS), listing(DATA), put(MODELS, "runs/x")),
+        *(listing(UPLOADS), listing(DATA), listing(RESULTS), put(MODELS, "runs/x")),
+        *(put(MODELS, "no-champion/other.json"), start(SETTINGS.pipeline_name)),
     ],
     "submit": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST[:2], *MESSAGES, register(GROUP)),
-        *(listing(UPLOADS), listing(DATA), delete(RESULTS, RECORD)),
+        *(listing(UPLOADS), listing(DATA), delete(RESULTS, RECORD), start(SETTINGS.pipeline_name)),
+        *(put(RESULTS, f"results/x/{ID}/manifest.json"), put(RESULTS, f"notices/{ID}/1-done.json")),
+        *(send(SETTINGS.notice_queue), copy(RESULT, RESULTS, RECORD, RESULTS)),
     ],
     "notify": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST, send(SETTINGS.upload_queue)),
         *(packages(GROUP), register(GROUP), put(RESULTS, RECORD), put(RESULTS, MARKER)),
-        *(listing(UPLOADS), listing(DATA), delete(RESULTS, RECORD)),
+        *(listing(UPLOADS), listing(DATA), delete(RESULTS, RECORD), package(GROUP)),
+        *(get(MODELS, CEILING), get(RESULTS, MARKER), start(SETTINGS.pipeline_name)),
+        copy(RESULT, RESULTS, f"notices/{ID}/1-done.json", RESULTS),
     ],
     "sweep": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST, publish(SETTINGS.notice_topic_arn)),
         *(register(GROUP), put(RESULTS, RECORD), put(RESULTS, MARKER), delete(RESULTS, RECORD)),
-        send(SETTINGS.notice_queue),
+        *(send(SETTINGS.notice_queue), listing(DATA), start(SETTINGS.pipeline_name)),
+        put(RESULTS, f"results/x/{ID}/manifest.json"),
     ],
     "predict": [
         *(LABELLED, *MESSAGES, put(MODELS, "runs/m/model.tar.gz"), submit(SETTINGS.job_queue)),
         *(packages(GROUP), register(GROUP), put(RESULTS, RECORD), put(RESULTS, MARKER)),
         *(listing(DATA), get(UPLOADS, "elsewhere/x.csv"), delete(RESULTS, RECORD)),
+        *(get(MODELS, CEILING), get(RESULTS, RECORD), get(RESULTS, MARKER)),
+        *(invoke(SETTINGS.function_name("champion")), start(SETTINGS.pipeline_name)),
+        copy("train.csv", RESULTS, RESULT, DATA),
     ],
     # What starts the container sees none of what the container sees.
     "execution": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST, *MESSAGES),
-        *(packages(GROUP), package(GROUP), register(GROUP), listing(RESULTS)),
+        *(packages(GROUP), package(GROUP), register(GROUP), listing(RESULTS), listing(UPLOADS)),
+        *(listing(DATA), listing(MODELS), get(RESULTS, RECORD), start(SETTINGS.pipeline_name)),
     ],
     "ci": [
         *(CLAIMS, LABELLED, PREDICTIONS, MODEL, *REST, *MESSAGES, register(GROUP)),
         *(listing(UPLOADS), listing(RESULTS), invoke(SETTINGS.function_name("submit"))),
+        *(get(MODELS, CEILING), put(DATA, "code/x"), get(RESULTS, RECORD)),
+        *(follow("training-job/pipelines-x"), follow("processing-job/other")),
+        Asked(
+            "iam:PassRole",
+            "create_pipeline",
+            {
+                "PipelineName": SETTINGS.pipeline_name,
+                "PipelineDefinition": "{}",
+                "RoleArn": SETTINGS.role_arn("training"),
+            },
+        ),
         Asked(
             "iam:PassRole",
             "create_pipeline",
@@ -391,10 +520,6 @@ def may(cloud: Cloud, purpose: str, action: str, resource: str, **context: str) 
     return decide(policies(cloud, purpose), Call(action, resource, known)).allowed
 
 
-def arn(service: str, resource: str) -> str:
-    return f"arn:aws:{service}:{SETTINGS.region}:{LOCAL_ACCOUNT}:{resource}"
-
-
 LOG_GROUPS = {
     **{name: f"/aws/lambda/t-test-{name}" for name in ("champion", "submit", "notify", "sweep")},
     "training": "/aws/sagemaker/TrainingJobs",
@@ -470,6 +595,77 @@ def test_the_key_is_used_through_the_services_that_encrypt_with_it(
             assert may(cloud, purpose, "kms:GenerateDataKey", key, **through), service
     elsewhere = {"kms__viaservice": f"ec2.{SETTINGS.region}.amazonaws.com"}
     assert not may(cloud, purpose, "kms:Decrypt", key, **elsewhere)
+
+
+ASSUMED_BY = {
+    **dict.fromkeys(("pipeline", "training", "processing"), "sagemaker.amazonaws.com"),
+    **dict.fromkeys(("champion", "submit", "notify", "sweep"), "lambda.amazonaws.com"),
+    **dict.fromkeys(("predict", "execution"), "ecs-tasks.amazonaws.com"),
+}
+
+
+@pytest.mark.parametrize("purpose", ROLES)
+def test_a_role_is_assumed_by_its_service_alone_and_for_this_account(
+    cloud: Cloud, purpose: str
+) -> None:
+    role = cloud.client("iam").get_role(RoleName=role_name(purpose))["Role"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    equal = trust["Condition"]["StringEquals"]
+    if purpose == "ci":  # one repository's workflow, and no wildcard in whose
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert set(trust["Principal"]) == {"Federated"}
+        issuer = "token.actions.githubusercontent.com"
+        assert equal[f"{issuer}:aud"] == "sts.amazonaws.com"
+        assert equal[f"{issuer}:sub"].startswith("repo:owner/name:")
+        assert "*" not in equal[f"{issuer}:sub"]
+    else:
+        assert trust["Action"] == "sts:AssumeRole"
+        assert trust["Principal"] == {"Service": ASSUMED_BY[purpose]}
+        assert equal == {"aws:SourceAccount": LOCAL_ACCOUNT}
+
+
+@pytest.mark.parametrize("purpose", ROLES)
+def test_roles_are_passed_to_one_service_and_only_allowed_what_is_told(
+    cloud: Cloud, purpose: str
+) -> None:
+    """An exclusion would allow whatever AWS adds; without its version a policy has no variables."""
+    passed_to = {"pipeline": "sagemaker.amazonaws.com", "ci": "sagemaker.amazonaws.com"}
+    for text in policies(cloud, purpose):
+        document = json.loads(text)
+        assert document["Version"] == "2012-10-17"
+        for one in document["Statement"]:
+            assert set(one) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+            assert one["Effect"] == "Allow"
+            if "iam:PassRole" in one["Action"]:
+                assert one["Action"] == "iam:PassRole"
+                assert one["Condition"]["StringEquals"]["iam:PassedToService"] == passed_to[purpose]
+                given = [one["Resource"]] if isinstance(one["Resource"], str) else one["Resource"]
+                assert not any("*" in resource or "?" in resource for resource in given)
+
+
+@pytest.mark.parametrize("purpose", ROLES)
+def test_a_role_reaches_into_no_other_deployment(cloud: Cloud, purpose: str) -> None:
+    """Each resource names this account and region, and this deployment or what it is made of."""
+    shared = (
+        *("training-job/pipelines-*", "processing-job/pipelines-*"),  # kept apart by their tags
+        *("log-group:/aws/sagemaker/", "job/*", "key/"),
+        f"repository/{SETTINGS.project}/",
+    )
+    for text in policies(cloud, purpose):
+        for one in json.loads(text)["Statement"]:
+            given = [one["Resource"]] if isinstance(one["Resource"], str) else one["Resource"]
+            for resource in (each for each in given if each != "*"):
+                _, partition, service, region, account, name = resource.split(":", 5)
+                assert partition == "aws"
+                if service == "s3":
+                    assert name.startswith(f"{SETTINGS.prefix}-"), resource
+                    continue
+                assert account == LOCAL_ACCOUNT, resource
+                assert region == ("" if service == "iam" else SETTINGS.region), resource
+                mine = SETTINGS.prefix in name.replace("/*", "")
+                assert mine or name.startswith(shared), resource
+                if name.startswith(("training-job/", "processing-job/")):
+                    assert "aws:" in str(one["Condition"]) or "TaggingAction" in str(one)
 
 
 def test_a_pipeline_follows_and_stops_the_jobs_of_its_own_deployment_alone(cloud: Cloud) -> None:

@@ -13,29 +13,37 @@ from pipelines.cli.places import has_credentials, is_local_cloud, place_of, stag
 
 if TYPE_CHECKING:
     from pipelines.aws import Aws
-    from pipelines.deploy import Change, ChangeSet, Deployer
+    from pipelines.deployment.adoption import Leftover
+    from pipelines.deployment.deploy import Change, ChangeSet, Deployer
+    from pipelines.deployment.stacks import Plan, Stack
     from pipelines.settings import Settings
-    from pipelines.stacks import Plan, Stack
 
-_MARKS = {"Add": ("+", "green"), "Modify": ("~", "yellow"), "Remove": ("-", "red")}
+_MARKS = {
+    "Add": ("+", "green"),
+    "Import": ("<", "green"),
+    "Modify": ("~", "yellow"),
+    "Remove": ("-", "red"),
+}
 
 
 @click.command("deploy")
 @stage_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask, unless data would be lost.")
+@click.option("--adopt", is_flag=True, help="Take over what an earlier deployment left.")
 @click.option("--stack", "room", metavar="NAME", help="Only pipelines, batch, lambdas or ci.")
-def command(stage: str | None, dry_run: bool, yes: bool, room: str | None) -> None:
+def command(stage: str | None, dry_run: bool, yes: bool, adopt: bool, room: str | None) -> None:
     """Bring the account in step with the templates: shows what will change, asks, and does it.
 
     With --dry-run and without an account it shows what a fresh account would get. Against the local
-    cloud it makes the same resources there.
+    cloud it makes the same resources there. What holds data outlives its stack: where it is there
+    and the stack is not, --adopt imports it into the new one, with all that it holds.
 
     Example: claimflow deploy --stage prod --dry-run
     """
-    from pipelines.deploy import StackError
+    from pipelines.deployment.deploy import StackError
+    from pipelines.deployment.stacks import STACKS, find_stack
     from pipelines.settings import Settings
-    from pipelines.stacks import STACKS, find_stack
 
     stacks = (find_stack(room),) if room else STACKS
     with place_of(stage) as place:
@@ -45,16 +53,17 @@ def command(stage: str | None, dry_run: bool, yes: bool, room: str | None) -> No
             elif dry_run and not has_credentials():
                 _show_fresh(Settings.load(stage=stage), stacks)
             else:
-                _deploy(place, stacks, dry_run, yes)
+                _deploy(place, stacks, dry_run, yes, adopt)
         except StackError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(FAILED)
 
 
-def _deploy(place: Aws, chosen: Sequence[Stack], dry_run: bool, yes: bool) -> None:
-    from pipelines.deploy import Deployer
+def _deploy(place: Aws, chosen: Sequence[Stack], dry_run: bool, yes: bool, adopt: bool) -> None:
+    from pipelines.deployment.adoption import Leftovers
+    from pipelines.deployment.deploy import Deployer
+    from pipelines.deployment.stacks import STACKS, Plan, parameters
     from pipelines.images import addresses
-    from pipelines.stacks import STACKS, Plan, parameters
 
     settings, deployer = place.settings, Deployer(place)
     images = addresses(settings, place.client("ecr"))
@@ -69,8 +78,13 @@ def _deploy(place: Aws, chosen: Sequence[Stack], dry_run: bool, yes: bool) -> No
             click.echo(f"{stack.name(settings)}: nothing is wanted of it")
         elif not is_there and dry_run:
             _show_plan(plan, settings)
+            _show_leftovers(settings, stack, Leftovers(place).of(plan))
             values |= plan.outputs
         else:
+            if not _clear(deployer, stack, dry_run, yes):
+                return
+            if not deployer.is_there(stack):
+                _adopt(deployer, stack, Leftovers(place).of(plan), adopt, yes)
             _deploy_stack(deployer, stack, values, dry_run, yes)
             values |= deployer.outputs(stack)
     missing = [target for target, address in images.items() if "@" not in address]
@@ -81,18 +95,58 @@ def _deploy(place: Aws, chosen: Sequence[Stack], dry_run: bool, yes: bool) -> No
         )
 
 
+def _clear(deployer: Deployer, stack: Stack, dry_run: bool, yes: bool) -> bool:
+    """Deletes what is left of a stack that was never made; False where that is only to be shown."""
+    from pipelines.deployment.deploy import NEVER_MADE
+
+    name, state = stack.name(deployer.settings), deployer.state(stack)
+    if state not in NEVER_MADE:
+        return True
+    click.echo(f"{name}: left over from a creation that failed ({state}); it must go first")
+    if dry_run:
+        return False
+    _ask(f"Delete what is left of {name}?", yes)
+    deployer.delete(stack)
+    return True
+
+
+def _adopt(
+    deployer: Deployer, stack: Stack, leftovers: list[Leftover], adopt: bool, yes: bool
+) -> None:
+    """Imports what is there although its stack is not; refuses unless that is wanted."""
+    from pipelines.errors import UserError
+
+    if not leftovers:
+        return
+    if not adopt:
+        raise UserError(_left_over(deployer.settings, stack, leftovers))
+    change_set = deployer.prepare_import(stack, leftovers)
+    show_changes(change_set.stack, change_set.changes)
+    _confirm(deployer, change_set, yes)
+    deployer.execute(stack, change_set, lambda line: click.echo(f"  {line}"))
+
+
+def _show_leftovers(settings: Settings, stack: Stack, leftovers: list[Leftover]) -> None:
+    if leftovers:
+        click.echo(_left_over(settings, stack, leftovers))
+
+
+def _left_over(settings: Settings, stack: Stack, leftovers: list[Leftover]) -> str:
+    """What is in the way, and the ways out of it."""
+    names = ", ".join(one.name for one in leftovers)
+    are_shared = any(one.resource.type == "AWS::ECR::Repository" for one in leftovers)
+    of_another = "; repositories of another stage: create_repositories = false"
+    return (
+        f"{stack.name(settings)}: {names} are there, but the stack is not: `claimflow deploy "
+        "--adopt` takes them over with all that they hold, `claimflow destroy --delete-data` "
+        f"deletes them{of_another if are_shared else ''}"
+    )
+
+
 def _deploy_stack(
     deployer: Deployer, stack: Stack, values: dict[str, str], dry_run: bool, yes: bool
 ) -> None:
-    from pipelines.deploy import NEVER_MADE
-
-    name, state = stack.name(deployer.settings), deployer.state(stack)
-    if state in NEVER_MADE:
-        click.echo(f"{name}: left over from a creation that failed ({state}); it must go first")
-        if dry_run:
-            return
-        _ask(f"Delete what is left of {name}?", yes)
-        deployer.delete(stack)
+    name = stack.name(deployer.settings)
     if "CodeKey" in stack.document["Parameters"] and not dry_run:
         is_new = deployer.upload_code(stack.arguments(values)["CodeBucket"])
         click.echo(f"{name}: the functions' code {'is uploaded' if is_new else 'is there'}")
@@ -150,8 +204,8 @@ def _deploy_locally(place: Aws, chosen: Sequence[Stack], dry_run: bool, yes: boo
 
 
 def _show_fresh(settings: Settings, chosen: Sequence[Stack]) -> None:
+    from pipelines.deployment.stacks import parameters, plans
     from pipelines.images import addresses
-    from pipelines.stacks import parameters, plans
 
     stands_for = f" ({settings.known_account} stands for its number)"
     click.echo(
@@ -165,7 +219,7 @@ def _show_fresh(settings: Settings, chosen: Sequence[Stack]) -> None:
 
 
 def _show_plan(plan: Plan, settings: Settings) -> None:
-    from pipelines.deploy import Change
+    from pipelines.deployment.deploy import Change
 
     name = plan.stack.name(settings)
     if not plan.resources:
@@ -195,7 +249,7 @@ def show_changes(stack: str, changes: Sequence[Change]) -> None:
 
 
 def _counted(changes: Sequence[Change]) -> str:
-    words = {"Add": "added", "Modify": "changed", "Remove": "removed"}
+    words = {"Add": "added", "Import": "imported", "Modify": "changed", "Remove": "removed"}
     counts = {
         word: sum(change.action == action for change in changes) for action, word in words.items()
     }

@@ -19,10 +19,10 @@ def command(stage: str | None, yes: bool, delete_data: bool) -> None:
 
     Example: claimflow destroy --stage test --delete-data
     """
-    from pipelines.deploy import Deployer, StackError
-    from pipelines.destroy import Contents, delete_stacks
+    from pipelines.deployment.deploy import Deployer, StackError
+    from pipelines.deployment.destroy import Contents, delete_stacks
+    from pipelines.deployment.stacks import parameters, plans
     from pipelines.images import addresses
-    from pipelines.stacks import parameters, plans
 
     with place_of(stage) as place:
         settings = place.settings

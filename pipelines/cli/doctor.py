@@ -21,7 +21,7 @@ def command(stage: str | None, as_json: bool) -> None:
 
     Example: claimflow doctor --stage prod
     """
-    from pipelines.doctor import examine
+    from pipelines.deployment.doctor import examine
 
     findings = []
     colours = {"ok": "green", "warning": "yellow", "error": "red"}

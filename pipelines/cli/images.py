@@ -25,7 +25,7 @@ def build_() -> None:
 
     Example: claimflow images build
     """
-    from pipelines.image_builds import build, find_engine
+    from pipelines.deployment.image_builds import build, find_engine
     from pipelines.settings import Settings
 
     build(find_engine(), Settings.load(), click.echo)
@@ -38,7 +38,7 @@ def push_(stage: str | None) -> None:
 
     Example: claimflow images push --stage prod
     """
-    from pipelines.image_builds import find_engine, push
+    from pipelines.deployment.image_builds import find_engine, push
 
     engine = find_engine()
     with place_of(stage) as place:
@@ -56,8 +56,8 @@ def list_(stage: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from pipelines.deployment.image_builds import find_engine, status
     from pipelines.errors import UserError
-    from pipelines.image_builds import find_engine, status
 
     try:
         engine = find_engine()

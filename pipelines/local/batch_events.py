@@ -14,6 +14,7 @@ import traceback
 from typing import Any
 
 from pipelines.local.documents import Document
+from pipelines.local.moto_services import EventBus
 
 MOST_ENTRIES = 10  # that PutEvents takes at once
 
@@ -21,8 +22,8 @@ MOST_ENTRIES = 10  # that PutEvents takes at once
 class BatchEvents:
     """Puts events on the bus in the order of the changes, without holding up the jobs."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
@@ -53,6 +54,6 @@ class BatchEvents:
             is_open = len(entries) == len(taken)
             try:
                 if entries:
-                    self._client.put_events(Entries=entries)
+                    self._bus.put(entries)
             except Exception:  # the jobs go on, and so do later events; the server's log tells
                 traceback.print_exc()

@@ -13,7 +13,6 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from pipelines.local.access import Access, Caller
 from pipelines.local.aws_json import Request, invalid
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents, write_atomically
@@ -22,9 +21,11 @@ from pipelines.local.event_sources import EventSources
 from pipelines.local.executor import Services
 from pipelines.local.functions import Functions
 from pipelines.local.gateway import Gateway
-from pipelines.local.iam_actions import operation_calls
-from pipelines.local.iam_context import Place
-from pipelines.local.jobs import Assumed, Jobs
+from pipelines.local.iam.access import Access, Caller
+from pipelines.local.iam.actions import operation_calls
+from pipelines.local.iam.context import Place
+from pipelines.local.job_containers import Assumed
+from pipelines.local.jobs import Jobs
 from pipelines.local.logs import Logs
 from pipelines.local.moto_bridge import (
     ObjectStore,
@@ -33,6 +34,7 @@ from pipelines.local.moto_bridge import (
     moto_application,
     request_handler,
 )
+from pipelines.local.moto_services import BatchResources, EventBus, LogGroups, Queues
 from pipelines.local.objects import Objects
 from pipelines.local.pipeline_service import PipelineService
 from pipelines.local.process_engine import ProcessEngine
@@ -46,6 +48,11 @@ SAGEMAKER = "sagemaker.amazonaws.com"
 # What the crash of a local cloud may have lost is found at its next start, however young it is.
 SWEEP_ALL = {"minimum_age_seconds": 0}
 SIGNED_WITH = "local"  # signatures are not checked: the access key is the secret
+_NO_OTHER_CREDENTIALS = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 INTERRUPTED = (
     "InternalServerError: The local cloud ended while this ran; start again, "
     "what had finished is cached"
@@ -79,7 +86,8 @@ class LocalCloud:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         documents = self._documents = Documents(state / "documents")
         objects = Objects(self.client("s3"))
-        logs = Logs(state / "logs", self.client("logs"))
+        self._bus = EventBus(LOCAL_ACCOUNT, region)
+        logs = Logs(state / "logs", LogGroups(LOCAL_ACCOUNT, region))
         self._environments = Environments(state / "environments")
         engine = engine or ProcessEngine(self._environments.find)
         folder = state / "jobs"
@@ -94,12 +102,13 @@ class LocalCloud:
             state / "functions",
             self._variables_of,
         )
-        self._event_sources = EventSources(self._functions, self.client)
+        self._event_sources = EventSources(self._functions, Queues(LOCAL_ACCOUNT, region))
         self._schedules = Schedules(self._functions, self.client)
         self._batch = BatchJobs(
             documents,
             arn.format("batch"),
-            self.client,
+            BatchResources(LOCAL_ACCOUNT, region),
+            self._bus,
             logs,
             engine,
             state / "batch",
@@ -169,8 +178,10 @@ class LocalCloud:
         }
 
     def _variables_of(self, role: str) -> dict[str, str]:
-        """What a process needs to act as a role; without one it has no credentials."""
-        return {**self._address(), **(_credentials(self._access.key(role)) if role else {})}
+        """What a process needs to act as a role; without one it has no credentials, and finds none
+        in the home of whoever runs this."""
+        found = {**self._address(), **_NO_OTHER_CREDENTIALS}
+        return {**found, **(_credentials(self._access.key(role)) if role else {})}
 
     def _objects_of(self, role: str) -> Objects:
         """S3 as a role sees it."""
@@ -223,16 +234,13 @@ class LocalCloud:
                 "ModelApprovalStatus",
             )
         }
-        self.client("events").put_events(
-            Entries=[
-                {
-                    "Source": "aws.sagemaker",
-                    "DetailType": "SageMaker Model Package State Change",
-                    "Resources": [package["ModelPackageArn"]],
-                    "Detail": json.dumps(detail),
-                }
-            ]
-        )
+        event = {
+            "Source": "aws.sagemaker",
+            "DetailType": "SageMaker Model Package State Change",
+            "Resources": [package["ModelPackageArn"]],
+            "Detail": json.dumps(detail),
+        }
+        self._bus.put([event])
 
 
 def _credentials(key: str) -> dict[str, str]:
@@ -245,4 +253,5 @@ def _access_key(state: Path) -> str:
     path = state / "access_key"
     if not path.exists():
         write_atomically(path, f"LOCAL{secrets.token_hex(8).upper()}".encode())
+    path.chmod(0o600)
     return path.read_text("utf-8")

@@ -6,17 +6,15 @@ import json
 import os
 import threading
 import time
+import traceback
 import uuid
-from collections.abc import Callable
-from typing import Any
-
-from botocore.exceptions import ClientError
 
 from pipelines.local.aws_json import Request, Response, ServiceError
 from pipelines.local.documents import Document
 from pipelines.local.functions import Functions
+from pipelines.local.moto_services import Queues
 
-POLL_SECONDS = 20  # that an empty queue keeps a request waiting
+POLL_SECONDS = 1  # that an empty queue keeps a poller waiting
 PAUSE_SECONDS = 1.0  # after a fault
 MOST_AT_ONCE = 1000  # invocations for one queue, on AWS
 
@@ -27,9 +25,9 @@ class EventSources:
     again, and after the queue's limit of tries goes to its dead-letter queue. As many batches are
     under way at a time as `MaximumConcurrency` says, by default one for each core."""
 
-    def __init__(self, functions: Functions, client: Callable[[str], Any]) -> None:
+    def __init__(self, functions: Functions, queues: Queues) -> None:
         self._functions = functions
-        self._client = client
+        self._queues = queues
         self._mappings: dict[str, Document] = {}
         self._closed = threading.Event()
 
@@ -47,10 +45,8 @@ class EventSources:
         at_once = scaling.get("MaximumConcurrency", max(2, os.cpu_count() or 2))
         if not 2 <= at_once <= MOST_AT_ONCE:
             raise _invalid(f"MaximumConcurrency {at_once} must be between 2 and {MOST_AT_ONCE}")
-        try:
-            queue = self._client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
-        except ClientError as error:
-            raise _invalid(f"{name}: {error}") from None
+        if not self._queues.has(name):
+            raise _invalid(f"The queue {request['EventSourceArn']} does not exist")
         mapping = {
             "UUID": str(uuid.uuid4()),
             "EventSourceArn": request["EventSourceArn"],
@@ -63,7 +59,7 @@ class EventSources:
         }
         self._mappings[mapping["UUID"]] = mapping
         room = threading.Semaphore(at_once)
-        threading.Thread(target=self._poll, args=(mapping, queue, room), daemon=True).start()
+        threading.Thread(target=self._poll, args=(mapping, name, room), daemon=True).start()
         return mapping
 
     def get(self, uuid: str) -> Response:
@@ -95,16 +91,12 @@ class EventSources:
         return not self._closed.is_set() and mapping["UUID"] in self._mappings
 
     def _poll(self, mapping: Document, queue: str, room: threading.Semaphore) -> None:
-        sqs = self._client("sqs")
-
         def hand_over(messages: list[Document]) -> None:
             try:
                 done = self._deliver(mapping, messages)
-                if done:
-                    entries = [{"Id": str(i), "ReceiptHandle": one} for i, one in enumerate(done)]
-                    sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
-            except Exception:  # the server is going down: the messages come again
-                self._closed.wait(PAUSE_SECONDS)
+                self._queues.delete(queue, done)
+            except Exception:  # a fault of ours: the messages come again
+                traceback.print_exc()
             finally:
                 room.release()
 
@@ -112,15 +104,9 @@ class EventSources:
             room.acquire()  # first: a message that nobody has time for stays visible to others
             messages: list[Document] = []
             try:
-                received = sqs.receive_message(
-                    QueueUrl=queue,
-                    MaxNumberOfMessages=min(10, mapping["BatchSize"]),
-                    WaitTimeSeconds=POLL_SECONDS,
-                    AttributeNames=["All"],
-                    MessageAttributeNames=["All"],
-                )
-                messages = received.get("Messages", [])
-            except Exception:  # the server is going down, or the queue is gone: try again later
+                most = min(10, mapping["BatchSize"])
+                messages = self._queues.receive(queue, most, POLL_SECONDS)
+            except Exception:  # the queue is gone: it may be made again
                 self._closed.wait(PAUSE_SECONDS)
             if messages and self._is_open(mapping):
                 threading.Thread(target=hand_over, args=(messages,), daemon=True).start()
@@ -129,20 +115,13 @@ class EventSources:
 
     def _deliver(self, mapping: Document, messages: list[Document]) -> list[str]:
         """Invokes the function and returns the receipts of the messages that are done."""
-        records = [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message.get("Attributes", {}),
-                "messageAttributes": message.get("MessageAttributes", {}),
-                "md5OfBody": message.get("MD5OfBody", ""),
-                "eventSource": "aws:sqs",
-                "eventSourceARN": mapping["EventSourceArn"],
-                "awsRegion": mapping["EventSourceArn"].split(":")[3],
-            }
-            for message in messages
-        ]
+        source = mapping["EventSourceArn"]
+        of_queue = {
+            "eventSource": "aws:sqs",
+            "eventSourceARN": source,
+            "awsRegion": source.split(":")[3],
+        }
+        records = [{**message, **of_queue} for message in messages]
         answer = self._functions.invoke(
             mapping["FunctionArn"], json.dumps({"Records": records}).encode()
         )

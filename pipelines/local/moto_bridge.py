@@ -1,4 +1,4 @@
-"""The only file that touches moto's internals (moto is pinned exactly for it).
+"""The file that touches moto's internals (moto is pinned exactly for it and `moto_services.py`).
 
 moto answers for S3, SQS, EventBridge, Lambda's and Batch's definitions, IAM, STS, ECR and logs. It
 keeps everything in memory: here S3 is written to files after each change and read back at the
@@ -14,6 +14,7 @@ import itertools
 import json
 import logging
 import shutil
+import string
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,10 +123,13 @@ class Roles(Mapping[str, Role]):
 @cache  # once: a second time would wrap what is mended already
 def _mend_speed() -> None:
     """What moto works out anew each time: its own modules and methods for each request (half of
-    its time), a parser for each path of an event, all of a queue's attributes for each message."""
+    its time), a parser for each path of an event, all of a queue's attributes for each message, an
+    identifier of a request by 52 single draws, the names of all S3 events for each event."""
     jsonpath: Any = importlib.import_module("jsonpath_ng.ext")
     from moto import backends
     from moto.core import responses
+    from moto.moto_api._internal.moto_random import MotoRandom
+    from moto.s3 import notifications
     from moto.sqs.models import SQSBackend
 
     modules = frozenset(backends.list_of_moto_modules())
@@ -137,7 +141,16 @@ def _mend_speed() -> None:
         kept = float(self.get_queue(queue_name).message_retention_period)
         return bool(message.sent_timestamp / 1000 + kept > time.time())
 
+    def random_string(
+        self: Any, length: int = 20, include_digits: bool = True, lower_case: bool = False
+    ) -> str:
+        letters = string.ascii_letters + string.digits * include_digits
+        drawn = "".join(self.choices(letters, k=length))
+        return drawn.lower() if lower_case else drawn
+
     SQSBackend.is_message_valid_based_on_retention_period = is_kept
+    MotoRandom.get_random_string = random_string
+    notifications._detail_type = cache(notifications._detail_type)
 
 
 @cache

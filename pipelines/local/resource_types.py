@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipelines.lambda_package import zip_lambdas
+from pipelines.deployment.lambda_package import zip_lambdas
+from pipelines.deployment.stacks import Planned
 from pipelines.local.api_arguments import api_arguments
-from pipelines.stacks import Planned
 
 Client = Callable[[str], Any]
 Maker = Callable[[Client, Planned], None]

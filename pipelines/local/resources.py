@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from pipelines.deploy import Change
+from pipelines.deployment.deploy import Change
+from pipelines.deployment.stacks import Plan, Planned, Stack, parameters, plans
 from pipelines.images import addresses
 from pipelines.local.resource_types import MAKERS, NOT_HERE
 from pipelines.settings import Settings
-from pipelines.stacks import Plan, Planned, Stack, parameters, plans
 
 Client = Callable[[str], Any]
 

@@ -34,11 +34,11 @@ Document = dict[str, Any]
 class Cloud:
     """A local cloud in a process of its own (moto keeps its state per process)."""
 
-    def __init__(self, state: Path, program: str = "cloud_process.py") -> None:
+    def __init__(self, state: Path, program: str = "cloud_process.py", **variables: str) -> None:
         # No address and no certificate of the user's own may reach it.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("AWS_")
-        }
+        } | variables
         self.state = state
         self.log = state.parent / f"{state.name}.log"
         with self.log.open("ab") as output:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.local.iam import Call, arn_matches, decide, matches
+from pipelines.local.iam.policies import Call, arn_matches, decide, matches, resource_matches
 
 OBJECT = "arn:aws:s3:::data/claims/new.csv"
 LETTERS = st.text("ab:/.*?[\n", max_size=8)
@@ -67,6 +67,34 @@ def test_a_text_without_wildcards_fits_itself_and_a_star(value: str) -> None:
 )
 def test_wildcards_in_an_arn_stay_between_its_colons(pattern: str, arn: str, does: bool) -> None:
     assert arn_matches(pattern, arn) is does
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arn", "does"),
+    [
+        ("*", OBJECT, True),
+        ("arn:aws:s3:::data/*", OBJECT, True),
+        ("arn:aws:s3:::data", OBJECT, False),
+        ("arn:aws:s3:::DATA/*", OBJECT, False),
+        # The user guide: the last of a part, it can match beyond the colons.
+        ("arn:*", OBJECT, True),
+        ("arn:aws:s3*", OBJECT, True),
+        ("arn:aws:sqs*", OBJECT, False),
+        ("arn:aws:iam::*", "arn:aws:iam::12:role/x", True),
+        ("arn:aws:iam::1*:role/x", "arn:aws:iam::12:role/x", True),
+        ("arn:aws:iam::2*:role/x", "arn:aws:iam::12:role/x", False),
+        ("arn:aws:iam::*role/x", "arn:aws:iam::12:role/x", False),
+        ("arn:aws:iam::?:role/x", "arn:aws:iam::12:role/x", False),
+        ("arn:aws:iam", "arn:aws:iam::12:role/x", False),
+        ("arn:aws:batch:r:1:job-definition/d:*", "arn:aws:batch:r:1:job-definition/d:3", True),
+        ("arn:aws:batch:r:1:job-definition/d:*", "arn:aws:batch:r:1:job-definition/d", False),
+        ("arn:aws:s3:::data/*", "*", False),
+    ],
+)
+def test_a_wildcard_that_ends_a_part_of_a_resource_reaches_further(
+    pattern: str, arn: str, does: bool
+) -> None:
+    assert resource_matches(pattern, arn) is does
 
 
 READ = Call("s3:GetObject", OBJECT)

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.local.access import Access
+from pipelines.local.iam.access import Access
 from pipelines.local.moto_bridge import Role
 from tests.local.local_cloud import (
     ACCOUNT,

@@ -17,10 +17,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from pipelines.local.aws_json import ServiceError
-from pipelines.local.iam import Call
-from pipelines.local.iam_actions import _ACTIONS, _RESOURCES, operation_calls
-from pipelines.local.iam_context import Place
-from pipelines.local.iam_requests import HttpRequest, calls
+from pipelines.local.iam.actions import _ACTIONS, _RESOURCES, operation_calls
+from pipelines.local.iam.context import Place
+from pipelines.local.iam.policies import Call
+from pipelines.local.iam.requests import HttpRequest, calls
 
 PLACE = Place("123456789012", "us-east-1")
 ROLE = "arn:aws:iam::123456789012:role/x"
@@ -69,7 +69,7 @@ def named(service: str, operation: str, **parameters: Any) -> list[Call]:
         HttpRequest(
             signed.group(1),
             request.method,
-            urllib.parse.unquote(address.path),
+            address.path,
             urllib.parse.parse_qs(address.query, keep_blank_values=True),
             headers,
             lambda: body.encode() if isinstance(body, str) else bytes(body),
@@ -455,8 +455,9 @@ def test_an_action_is_one_of_aws_and_has_a_resource_where_it_knows_one(
         "ModelPackageName ModelPackageArn ResourceArn jobQueue jobDefinition jobDefinitionName "
         "resourceArn FunctionName TopicArn Name Rule logGroupName repositoryName RoleArn"
     )
-    parameters = {"Entries": [{}], **dict.fromkeys(names.split(), "arn:aws:x:r:1:kind/name")}
-    parameters |= dict.fromkeys(("QueueUrl", "KeyId", "jobId"), "x/y")
+    arn = f"arn:aws:x:{PLACE.region}:{PLACE.account}:kind/name"
+    parameters = {"Entries": [{}], **dict.fromkeys(names.split(), arn)}
+    parameters |= {"QueueUrl": QUEUE, "KeyId": "x", "jobId": "x"}
     resources = {
         call.resource == "*"
         for call in operation_calls(service, operation, parameters, PLACE)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.deployment.stacks import STACKS, Planned, parameters, plans
 from pipelines.images import addresses
 from pipelines.local.resource_types import MAKERS, NOT_HERE
 from pipelines.settings import Settings
-from pipelines.stacks import STACKS, Planned, parameters, plans
 from tests.conftest import ROOT
 from tests.local.local_cloud import ACCOUNT, REGION, Cloud
 
@@ -221,15 +221,29 @@ def test_destroy_refuses_while_there_is_data_and_then_takes_everything_out(own: 
     own.put("a claim", "file.txt")
     own.put("a claim, corrected", "file.txt")
     own.client("s3").delete_object(Bucket=SETTINGS.bucket("data"), Key="file.txt")
+    for _ in range(2):
+        own.client("sagemaker").create_model_package(
+            ModelPackageGroupName=SETTINGS.model_package_group,
+            InferenceSpecification={
+                "Containers": [{"Image": "image", "ModelDataUrl": "s3://b/model.tar.gz"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )
     refused = claimflow(own, "destroy", "--yes")
     assert refused.returncode == 1
     assert "3 versions of objects" in refused.stdout
+    assert f"model registry {SETTINGS.model_package_group}: 2 versions" in refused.stdout
     assert "--delete-data" in refused.stderr
     own.client("s3").head_bucket(Bucket=SETTINGS.bucket("data"))
 
     done = claimflow(own, "destroy", "--yes", "--delete-data")
     assert done.returncode == 0, done.stderr
     assert own.client("s3").list_buckets()["Buckets"] == []
+    assert own.client("sagemaker").list_model_packages()["ModelPackageSummaryList"] == []
+    groups = own.client("sagemaker").list_model_package_groups()
+    assert groups["ModelPackageGroupSummaryList"] == []
+    assert own.client("ecr").describe_repositories()["repositories"] == []
     assert own.client("lambda").list_functions()["Functions"] == []
     assert own.client("sqs").list_queues().get("QueueUrls", []) == []
     assert own.client("events").list_rules()["Rules"] == []

@@ -1,4 +1,4 @@
-"""A thousand small uploads at once: each is predicted exactly once, and nothing is left over.
+"""A thousand small uploads at once: each is predicted and told of exactly once, nothing is left.
 
 Everything is real but the start of the jobs' processes: the front, the rules, the queue, the
 function in its processes, Batch, and the prediction job with a model that was trained here.
@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,19 @@ from typing import Any
 import pytest
 
 from lambdas.layout import upload_id
-from tests.local.local_cloud import ACCOUNT, IMAGE, REGION, Cloud, Document, wait_for
+from tests.local.local_cloud import ACCOUNT, IMAGE, REGION, Cloud, Document
 from tests.steps.small_models import archived, claims, trained
 
 UPLOADS = 1000
 TWICE_PUT = 25  # keys that are put once more: another version, another upload
-SECONDS = 600.0  # at most; a quiet machine needs a fraction of it
+STALLED_SECONDS = 90.0  # without any progress: a busy machine is slow, but never still
+LOOK_SECONDS = 3.0  # asking all the time would slow down what is waited for
 PREFIX = "t-test"
 PREDICTIONS, RESULTS, MODELS = (
     f"{PREFIX}-{purpose}-{ACCOUNT}-{REGION}" for purpose in ("predictions", "results", "models")
 )
 QUEUES = ("uploads", "notices", "dead")
+TOLD = "told"  # a queue that listens to the topic
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,10 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, li
     cloud = Cloud(folder / "state", "soak_process.py")
     model = approve(cloud, folder / "model" / "model.tar.gz")
     # Whoever meets a claim comes again after this time: six minutes are long for a test.
-    sqs = cloud.client("sqs")
-    for queue in ("uploads", "notices"):
-        sqs.set_queue_attributes(
-            QueueUrl=address(cloud, queue), Attributes={"VisibilityTimeout": "20"}
-        )
+    cloud.client("sqs").set_queue_attributes(
+        QueueUrl=address(cloud, f"{PREFIX}-uploads"), Attributes={"VisibilityTimeout": "20"}
+    )
+    listen(cloud)
     begin = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         puts = list(pool.map(lambda number: put(cloud, number), range(UPLOADS)))
@@ -67,17 +68,14 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, li
     uploaded = time.monotonic()
     for one in puts[::10]:
         announce_again(cloud, one)
-    wait_for(lambda: submitted_jobs(cloud) == len(puts), SECONDS)
-    submitted = time.monotonic()
-    wait_for(lambda: is_idle(cloud), SECONDS)
-    settled = time.monotonic()
+    wait_until(cloud, lambda seen: seen.told >= len(puts) and seen.queued == 0)
+    told = time.monotonic()
     for one in puts[::50]:
         announce_again(cloud, one)
-    wait_for(lambda: count(cloud, "uploads") + count(cloud, "notices") == 0, SECONDS)
+    wait_until(cloud, lambda seen: seen.queued == 0)
     print(
-        f"{len(puts)} uploads: put in {uploaded - begin:.0f} s, with their jobs after "
-        f"{submitted - begin:.0f} s, settled after {settled - begin:.0f} s, all told after "
-        f"{time.monotonic() - begin:.0f} s; {cpu_seconds(cloud):.0f} s of the local cloud's CPU",
+        f"{len(puts)} uploads: put in {uploaded - begin:.0f} s, all told of after "
+        f"{told - begin:.0f} s; {cpu_seconds(cloud):.0f} s of the local cloud's CPU",
         file=sys.stderr,
     )
     yield cloud, puts, model
@@ -106,6 +104,60 @@ def announce_again(cloud: Cloud, one: Put) -> None:
     cloud.client("events").put_events(Entries=[entry])
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What can be seen from outside."""
+
+    jobs: int
+    told: int  # uploads with a marker of their notice
+    queued: int  # messages for the functions
+
+
+def progress(cloud: Cloud) -> Progress:
+    jobs = len(list((cloud.state / "documents" / "batch-jobs").glob("*.json")))
+    queued = sum(count(cloud, f"{PREFIX}-{queue}") for queue in ("uploads", "notices"))
+    return Progress(jobs, len(keys(cloud, "notices/")), queued)
+
+
+def wait_until(cloud: Cloud, is_done: Callable[[Progress], bool]) -> None:
+    """Waits as long as there is progress, which the test's output shows."""
+    begin = changed = time.monotonic()
+    before = None
+    while not is_done(seen := progress(cloud)):
+        now = time.monotonic()
+        if seen != before:
+            before, changed = seen, now
+            print(f"{now - begin:4.0f} s: {seen}", file=sys.stderr)
+        assert now - changed < STALLED_SECONDS, f"no progress: {seen}\n{last_words(cloud)}"
+        time.sleep(LOOK_SECONDS)
+
+
+def last_words(cloud: Cloud) -> str:
+    return "\n".join(cloud.log.read_text("utf-8").splitlines()[-20:])
+
+
+def listen(cloud: Cloud) -> None:
+    """Lets a queue hear what people are told."""
+    url = cloud.client("sqs").create_queue(QueueName=TOLD)["QueueUrl"]
+    cloud.client("sns").subscribe(
+        TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:{PREFIX}-notices",
+        Protocol="sqs",
+        Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{TOLD}",
+    )
+    cloud.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "600"})
+
+
+def heard(cloud: Cloud) -> list[Document]:
+    """The attributes of all notices."""
+    sqs, url = cloud.client("sqs"), address(cloud, TOLD)
+    found: list[Document] = []
+    while messages := sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+    ).get("Messages"):
+        found += [json.loads(one["Body"])["MessageAttributes"] for one in messages]
+    return [{name: one["Value"] for name, one in attributes.items()} for attributes in found]
+
+
 def approve(cloud: Cloud, archive: Path) -> str:
     cloud.client("s3").upload_file(str(archive), MODELS, "runs/soak/model.tar.gz")
     created = cloud.client("sagemaker").create_model_package(
@@ -129,7 +181,7 @@ def cpu_seconds(cloud: Cloud) -> float:
 
 
 def address(cloud: Cloud, queue: str) -> str:
-    return str(cloud.client("sqs").get_queue_url(QueueName=f"{PREFIX}-{queue}")["QueueUrl"])
+    return str(cloud.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"])
 
 
 def count(cloud: Cloud, queue: str) -> int:
@@ -139,21 +191,6 @@ def count(cloud: Cloud, queue: str) -> int:
         QueueUrl=address(cloud, queue), AttributeNames=names
     )
     return sum(int(found["Attributes"][name]) for name in names)
-
-
-def submitted_jobs(cloud: Cloud) -> int:
-    """Counted in the files: asking all the time would slow down what is waited for."""
-    time.sleep(0.2)
-    return len(list((cloud.state / "documents" / "batch-jobs").glob("*.json")))
-
-
-def is_idle(cloud: Cloud) -> bool:
-    time.sleep(0.5)
-    batch, queue = cloud.client("batch"), f"{PREFIX}-predict"
-    return not any(
-        batch.list_jobs(jobQueue=queue, jobStatus=status, maxResults=1)["jobSummaryList"]
-        for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-    )
 
 
 def keys(cloud: Cloud, prefix: str) -> list[str]:
@@ -207,7 +244,17 @@ def test_each_upload_had_one_job_and_it_ran_once(soaked: Soaked) -> None:
     assert {len(one["attempts"]) for one in described} == {1}
 
 
+def test_people_are_told_of_each_upload_once(soaked: Soaked) -> None:
+    cloud, puts, _ = soaked
+    notices = heard(cloud)
+    assert Counter(one["UploadId"] for one in notices) == {one.id: 1 for one in puts}
+    assert {one["Outcome"] for one in notices} == {"succeeded"}
+    assert len(keys(cloud, "notices/")) == len(puts)
+
+
 def test_nothing_is_left_in_a_queue(soaked: Soaked) -> None:
     cloud, _, _ = soaked
-    assert {queue: count(cloud, queue) for queue in QUEUES} == dict.fromkeys(QUEUES, 0)
+    assert {queue: count(cloud, f"{PREFIX}-{queue}") for queue in QUEUES} == dict.fromkeys(
+        QUEUES, 0
+    )
     assert keys(cloud, "waiting/") == []

@@ -11,7 +11,7 @@ import pytest
 
 from lambdas import layout
 from pipelines import control, predictions
-from pipelines.lambda_package import zip_lambdas
+from pipelines.deployment.lambda_package import zip_lambdas
 from pipelines.settings import Settings
 from steps.hyperparameters import parse
 from steps.validation_settings import ValidationSettings

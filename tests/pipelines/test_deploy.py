@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import click
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from pipelines import stacks
 from pipelines.aws import Aws
 from pipelines.cli import claimflow
 from pipelines.cli.deploy import show_changes
-from pipelines.deploy import Change, Deployer, StackError
-from pipelines.destroy import Contents, delete_stacks
+from pipelines.deployment import stacks
+from pipelines.deployment.deploy import Change, Deployer, StackError
+from pipelines.deployment.destroy import Contents, delete_stacks
+from pipelines.deployment.stacks import STACKS, Plan, Stack, parameters
 from pipelines.errors import UserError
 from pipelines.settings import Settings
-from pipelines.stacks import STACKS, Plan, Stack, parameters
 
 IMAGES = {"gluon-cpu": "g", "validate": "v"}
 FIRST = """
@@ -56,7 +57,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_aws: str) -
         (tmp_path / stack.room / "stack.yaml").write_text(text, "utf-8")
     monkeypatch.setattr(stacks, "ROOT", tmp_path)
     monkeypatch.setattr(stacks, "STACKS", small)
-    monkeypatch.setattr("pipelines.destroy.STACKS", small)
+    monkeypatch.setattr("pipelines.deployment.destroy.STACKS", small)
     # What moto lacks, and the scripted CloudFormation below has: protection, and the outputs of a
     # stack that was made by a change set.
     monkeypatch.setattr(Deployer, "_protect", lambda *_: None)
@@ -334,3 +335,106 @@ def test_without_an_account_a_dry_run_shows_everything(
         assert f"claimflow-dev-{stack.room}" in shown.output
     assert "+ AWS::S3::Bucket" in shown.output
     assert "claimflow-dev-predict" in shown.output
+
+
+STATEFUL = {
+    "Action": "Modify",
+    "LogicalResourceId": "Uploads",
+    "ResourceType": "AWS::SQS::Queue",
+    "Replacement": "True",
+    "Details": [{"Target": {"Name": "QueueName"}}],
+}
+
+
+class Answering(Scripted):
+    """One stack that exists, and a change set of one change."""
+
+    def __init__(self, change: dict[str, Any]) -> None:
+        described = {"Status": "CREATE_COMPLETE", "Changes": [{"ResourceChange": change}]}
+        super().__init__(["UPDATE_COMPLETE"], describe_change_set=described)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "exceptions":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+
+@pytest.mark.parametrize(
+    ("more", "answer", "is_executed", "is_asked"),
+    [
+        ({"Replacement": "False"}, "", True, False),
+        ({}, "", False, True),
+        ({}, "n\n", False, True),
+        ({}, "y\n", True, True),
+        ({"Replacement": "Conditional"}, "n\n", False, True),
+        ({"Action": "Remove", "Replacement": "False"}, "n\n", False, True),
+        ({"ResourceType": "AWS::Events::Rule"}, "", True, False),
+    ],
+)
+def test_yes_does_not_answer_for_data_that_may_be_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    more: dict[str, Any],
+    answer: str,
+    is_executed: bool,
+    is_asked: bool,
+) -> None:
+    from pipelines.cli import deploy as commands
+
+    scripted = Answering({**STATEFUL, **more})
+    deployer = Deployer(ScriptedAws(scripted), pause=0)
+
+    @click.command()
+    def changes() -> None:
+        commands._deploy_stack(deployer, STACKS[0], VALUES, dry_run=False, yes=True)
+
+    done = CliRunner().invoke(changes, input=answer)
+    assert ("DATA MAY BE LOST (Uploads)" in done.output) is is_asked
+    assert ("execute_change_set" in scripted.called) is is_executed
+    assert ("delete_change_set" in scripted.called) is not is_executed
+    assert done.exit_code == (0 if is_executed else 1)
+
+
+def test_what_is_left_of_a_failed_creation_goes_first(templates: Path) -> None:
+    from moto.cloudformation.models import cloudformation_backends
+
+    deploy("--yes")
+    (stack,) = (
+        one
+        for one in cloudformation_backends["123456789012"]["eu-west-1"].stacks.values()
+        if one.name == "t-dev-lambdas"
+    )
+    stack.status = "ROLLBACK_COMPLETE"
+    shown = deploy("--stack", "lambdas", "--dry-run")
+    assert "it must go first" in shown.output
+    assert "t-dev-lambdas" in [one["StackName"] for one in _stacks()], "nothing is deleted"
+    refused = deploy("--stack", "lambdas", answer="n\n")
+    assert "Delete what is left of t-dev-lambdas?" in refused.output
+    assert refused.exit_code == 1
+    assert stack.stack_id in [one["StackId"] for one in _stacks()]
+
+    done = deploy("--stack", "lambdas", "--yes")
+    assert done.exit_code == 0, done.output
+    (made,) = [one for one in _stacks() if one["StackName"] == "t-dev-lambdas"]
+    assert made["StackStatus"] == "CREATE_COMPLETE"
+    assert made["StackId"] != stack.stack_id
+
+
+def _stacks() -> list[Any]:
+    return boto3.client("cloudformation").describe_stacks()["Stacks"]
+
+
+def test_a_protected_stack_is_not_protected_again() -> None:
+    class Protected(Scripted):
+        def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803
+            found = super().describe_stacks(StackName)
+            found["Stacks"][0]["EnableTerminationProtection"] = True
+            return found
+
+    scripted = Protected(
+        ["UPDATE_COMPLETE"], describe_change_set={"Status": "CREATE_COMPLETE", "Changes": []}
+    )
+    deployer = Deployer(ScriptedAws(scripted), pause=0)
+    prepared = deployer.prepare(STACKS[0], VALUES)
+    assert prepared is not None
+    deployer.execute(STACKS[0], prepared, lambda _line: None)
+    assert "update_termination_protection" not in scripted.called

@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from pipelines import doctor
 from pipelines.aws import Aws
 from pipelines.cli import claimflow
-from pipelines.doctor import Finding, examine
+from pipelines.deployment import doctor
+from pipelines.deployment.doctor import Finding, examine
 from pipelines.settings import Settings
 from tests.conftest import make_buckets
 
@@ -126,3 +126,12 @@ def test_an_account_that_is_not_the_settings_own_is_an_error(empty_aws: str) -> 
     *_, last = examine(place, is_local=False)
     assert last.level == "error"
     assert "the settings say 999999999999" in last.told
+
+
+def test_spot_machines_need_a_role_of_amazons_own(empty_aws: str) -> None:
+    name = f"role {doctor.SPOT_ROLE}"
+    missing = findings(Place({}))[name]
+    assert missing.level == "warning"
+    assert "create-service-linked-role --aws-service-name spot.amazonaws.com" in missing.remedy
+    boto3.client("iam").create_role(RoleName=doctor.SPOT_ROLE, AssumeRolePolicyDocument="{}")
+    assert findings(Place({}))[name].level == "ok"

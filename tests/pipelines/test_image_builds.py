@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pipelines import image_builds
 from pipelines.cli import claimflow
+from pipelines.deployment import image_builds
 from pipelines.errors import UserError
 from pipelines.images import ROOT, TARGETS, addresses, image
 from pipelines.settings import Settings

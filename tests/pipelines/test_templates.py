@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
+from pipelines.deployment.stacks import (
+    ROOMS,
+    STACKS,
+    Plan,
+    Stack,
+    parameter_name,
+    parameters,
+    plans,
+)
+from pipelines.deployment.templates import Template, read_template
 from pipelines.settings import Deployment, Settings
-from pipelines.stacks import ROOMS, STACKS, Plan, Stack, parameter_name, parameters, plans
-from pipelines.templates import Template, read_template
 
 SETTINGS = Settings(project="claims", stage="prod", account="111122223333", region="eu-west-1")
 IMAGES = {"gluon-cpu": "gluon@sha256:1", "validate": "validate@sha256:2"}
@@ -199,7 +207,7 @@ def test_names_in_the_templates_are_those_of_the_settings() -> None:
 
 
 def test_the_first_stack_fits_into_a_request_because_no_bucket_is_there_yet() -> None:
-    from pipelines.deploy import LARGEST_BODY
+    from pipelines.deployment.deploy import LARGEST_BODY
 
     assert Stack("pipelines").path.stat().st_size <= LARGEST_BODY
 

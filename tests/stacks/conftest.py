@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.deployment.stacks import ROOMS, find_stack, parameters, plans
 from pipelines.settings import Settings
-from pipelines.stacks import ROOMS, find_stack, parameters, plans
 
 EVERYTHING = {
     "UseMlflowServer": "true",

@@ -91,8 +91,8 @@ def test_a_star_stands_only_where_aws_allows_nothing_else(everything: Deployed) 
 
 
 def test_a_star_has_its_reason_beside_it() -> None:
+    from pipelines.deployment.stacks import ROOMS
     from pipelines.images import ROOT
-    from pipelines.stacks import ROOMS
 
     for room in ROOMS:
         lines = (ROOT / room / "stack.yaml").read_text("utf-8").splitlines()
@@ -123,6 +123,7 @@ _NAMELESS = (
     (r"arn:aws:logs:[^:]+:\d+:log-group:/aws/sagemaker/(Training|Processing)Jobs:\*", None),
     (r"arn:aws:batch:[^:]+:\d+:job/\*", None),
     (r"arn:aws:kms:[^:]+:\d+:key/.+", "kms:ViaService"),
+    (r"arn:aws:kms:[^:]+:\d+:key/.+", "kms:GrantIsForAWSResource"),
     (r"arn:aws:iam::\d+:role/deploys", "iam:PassedToService"),  # the administrators' own
 )
 
@@ -173,9 +174,34 @@ def test_roles_are_passed_to_the_service_that_needs_them_only(everything: Deploy
 
 def test_the_key_is_used_through_services_only(everything: Deployed) -> None:
     for found, statement in _statements(everything):
-        if any(action.startswith("kms:") for action in _list(statement["Action"])):
+        actions = set(_list(statement["Action"]))
+        if not any(action.startswith("kms:") for action in actions):
+            continue
+        if "kms:CreateGrant" in actions:
+            assert actions == {"kms:CreateGrant"}, found
+            assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}, found
+        else:
             services = _list(statement["Condition"]["StringEquals"]["kms:ViaService"])
             assert all(one.endswith(".eu-central-1.amazonaws.com") for one in services), found
+
+
+def test_jobs_may_do_what_sagemaker_asks_for_output_and_volume_keys(everything: Deployed) -> None:
+    """SageMaker's developer guide, "execution roles": Decrypt for the input, Encrypt for a key of
+    the output, CreateGrant for a key of the volume."""
+    for role in ("TrainingRole", "ProcessingRole"):
+        allowed = {
+            action
+            for found, statement in _statements(everything)
+            if found.id == role
+            for action in _list(statement["Action"])
+        }
+        assert {"kms:Decrypt", "kms:Encrypt", "kms:CreateGrant"} <= allowed, role
+    granting = {
+        found.id
+        for found, statement in _statements(everything)
+        if "kms:CreateGrant" in _list(statement["Action"])
+    }
+    assert granting == {"TrainingRole", "ProcessingRole"}
 
 
 def test_each_role_is_taken_by_one_service_of_this_account_only(everything: Deployed) -> None:
@@ -210,6 +236,19 @@ def test_ci_is_one_branch_or_environment_of_one_repository(
     assert statement["Condition"] == {
         "StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": subject}
     }
+
+
+def test_ci_sees_reports_and_no_models_and_not_for_long(everything: Deployed) -> None:
+    role = everything.one("CiRole")
+    assert role.properties["MaxSessionDuration"] <= 2 * 3600  # seconds
+    models = f"arn:aws:s3:::{_PREFIX}-models-{_ACCOUNT}-eu-central-1"
+    read = {
+        resource
+        for found, statement in _statements(everything)
+        if found.id == "CiRole" and "s3:GetObject" in _list(statement["Action"])
+        for resource in _list(statement["Resource"])
+    }
+    assert read == {f"{models}/runs/*/validation/*", f"{models}/runs/*/evaluation/*"}
 
 
 def test_without_a_repository_nobody_outside_takes_a_role(least: Deployed) -> None:

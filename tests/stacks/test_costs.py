@@ -66,7 +66,7 @@ def test_the_bill_knows_the_machines_of_templates_and_settings() -> None:
     (machine,) = resources("batch", "AWS::EC2::LaunchTemplate")
     assert f"'VolumeSize': {quantity('disk GB'):.0f}," in str(machine)
     for function in resources("lambdas", "AWS::Lambda::Function"):
-        assert function["MemorySize"] == 256
+        assert function["MemorySize"] == (512 if "sweep" in str(function["Handler"]) else 256)
     settings = Settings.model_fields
     assert settings["training_instance_type"].default in costs.PRICES["train price"].of
     assert settings["processing_instance_type"].default in costs.PRICES["process price"].of

@@ -71,6 +71,9 @@ def test_functions_are_told_this_deployments_names(
         job_definition=settings.job_definition,
         dead_letter_queue_url=f"{queues}/{settings.dead_letter_queue}",
         max_receives=5,
+        formulas=settings.deployment.formulas,
+        shard_bytes=settings.deployment.shard_bytes,
+        max_shards=settings.deployment.max_shards,
     )
     notify = functions.NotifySettings.from_environment(_environment(everything, "notify"))
     assert notify.topic_arn == settings.notice_topic_arn

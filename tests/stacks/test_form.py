@@ -6,9 +6,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from pipelines.deployment.stacks import find_stack
 from pipelines.images import ROOT
 from pipelines.settings import Deployment
-from pipelines.stacks import find_stack
 
 LARGEST_BODY = 51_200  # bytes of a template that is sent and not fetched from a bucket
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
+from pipelines.deployment.stacks import ROOMS, find_stack
 from pipelines.images import TARGETS
 from pipelines.settings import Bucket, Function, Role, Settings
-from pipelines.stacks import ROOMS, find_stack
 from tests.stacks.conftest import EVERYTHING, Deployed, Found, deploy
 
 NAMES = {
@@ -152,7 +152,7 @@ def test_names_are_of_the_form_that_the_settings_ask_for(room: str) -> None:
 
 
 def test_parameters_come_from_settings_or_from_an_earlier_stack(settings: Settings) -> None:
-    from pipelines.stacks import parameters
+    from pipelines.deployment.stacks import parameters
 
     images = {"gluon-cpu": "", "validate": ""}
     known = set(parameters(settings, images))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_what_holds_data_outlives_its_stack(everything: Deployed) -> None:
     }
     for one in everything.resources:
         if one.type in kinds:
-            assert one.template.get("DeletionPolicy") == "Retain", one
+            # Except where its stack could not be made: the next try would find the name taken.
+            assert one.template.get("DeletionPolicy") == "RetainExceptOnCreate", one
             assert one.template.get("UpdateReplacePolicy") == "Retain", one
 
 
@@ -291,6 +293,29 @@ def test_machines_are_encrypted_and_keep_their_credentials_from_jobs(everything:
     refused = re.findall(rf"{of_user} --jump REJECT", script)
     for definition in everything.of("AWS::Batch::JobDefinition"):
         assert definition.properties["ContainerProperties"]["User"] in refused, definition
+
+
+def test_what_a_machine_runs_at_its_start_is_sound_shell(everything: Deployed) -> None:
+    """No linter looks into a template. shellcheck is in the environment that `make lint` makes."""
+    import base64
+    import email
+    import shutil
+    import subprocess
+
+    from pipelines.images import ROOT
+
+    (machine,) = everything.of("AWS::EC2::LaunchTemplate")
+    data = base64.b64decode(machine.properties["LaunchTemplateData"]["UserData"]).decode()
+    (part,) = email.message_from_string(data).get_payload()
+    assert part.get_content_type() == "text/cloud-boothook"
+    script = part.get_payload()
+    assert script.startswith("#!/bin/sh\nset -eu\n")
+    checks = [["sh", "-n"]]
+    shellcheck = shutil.which("shellcheck", path=f"{ROOT}/.venv/scan/bin:{os.environ['PATH']}")
+    checks += [[shellcheck, "-"]] if shellcheck else []
+    for check in checks:
+        done = subprocess.run(check, input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _containers(everything: Deployed) -> list[tuple[Found, dict[str, Any]]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from pipelines.local.access import Caller
 from pipelines.local.aws_json import ServiceError
+from pipelines.local.iam.access import Caller
 
 StartResponse = Callable[..., Any]
 
@@ -19,18 +19,18 @@ _CODES |= {"sns": "AuthorizationError", "sqs": "AccessDenied"}
 
 
 def refusal(
-    start_response: StartResponse, error: ServiceError, service: str | None, method: str
+    start_response: StartResponse, error: ServiceError, service: str, method: str
 ) -> Iterable[bytes]:
     """A refusal as the service answers it: S3 and the query services in XML, others in JSON."""
     code = error.code
     if code == "AccessDeniedException":
-        code = _CODES.get(service or "s3", code)
-    if service in ("s3", None):
-        start_response(f"{error.status} Forbidden", [("Content-Type", "application/xml")])
+        code = _CODES.get(service, code)
+    if service == "s3":
+        start_response(f"{error.status} Error", [("Content-Type", "application/xml")])
         text = f"<Error><Code>{code}</Code><Message>{escape(error.message)}</Message></Error>"
         return [] if method == "HEAD" else [text.encode()]
     if service in ("iam", "sts", "sns"):
-        start_response(f"{error.status} Forbidden", _XML)
+        start_response(f"{error.status} Error", _XML)
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>"
             f"<Message>{escape(error.message)}</Message></Error></ErrorResponse>"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.local.aws_json import Request
-from pipelines.local.iam import Call, tag_context
+from pipelines.local.iam.policies import Call, tag_context
 
 Context = dict[str, tuple[str, ...]]
 

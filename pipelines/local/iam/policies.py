@@ -2,8 +2,7 @@
 
 An explicit deny wins, then an allow, else it is denied (IAM user guide, "Policy evaluation logic",
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, and "IAM
-JSON policy elements reference"). Identity-based policies alone: within one account those of a
-resource could only add to them, or deny without TLS and encryption, which are AWS's part.
+JSON policy elements reference"). What is left out stands in the package's docstring.
 
 What this cannot know fails closed: an operator, a condition key or a policy variable without a
 value here never helps an Allow to match, and never keeps a Deny from matching.
@@ -111,8 +110,15 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def arn_matches(pattern: str, arn: str) -> bool:
-    """Whether an ARN fits a pattern; no wildcard reaches over one of its first five colons."""
+    """Whether an ARN fits a pattern of a condition: part by part, so that no wildcard reaches over
+    one of its first five colons."""
     return pattern == "*" or _arn_regex(pattern).fullmatch(arn) is not None
+
+
+def resource_matches(pattern: str, arn: str) -> bool:
+    """Whether an ARN fits a pattern of Resource, where a `*` that ends one of its parts reaches
+    over the colons behind it, too ("IAM JSON policy elements: Resource")."""
+    return pattern == "*" or _resource_regex(pattern).fullmatch(arn) is not None
 
 
 def _statement(document: dict[str, Any]) -> Statement:
@@ -145,7 +151,7 @@ def _applies(statement: Statement, call: Call, *, if_unknown: bool) -> bool:
 def _covers(statement: Statement, call: Call) -> bool | None:
     """Whether the resource is one of the statement's; None where a variable has no value."""
     patterns = [_resolve(one, call) for one in statement.resources]
-    if any(one is not None and arn_matches(one, call.resource) for one in patterns):
+    if any(one is not None and resource_matches(one, call.resource) for one in patterns):
         return not statement.not_resources
     return None if None in patterns else statement.not_resources
 
@@ -240,6 +246,21 @@ def _arn_regex(pattern: str) -> re.Pattern[str]:
         return re.compile("(?!)")  # no ARN, and fits none
     regex = "".join(f"{_translated(part, '[^:]')}:" for part in parts)
     return re.compile(regex + _translated(resource, "."), re.DOTALL)
+
+
+@cache
+def _resource_regex(pattern: str) -> re.Pattern[str]:
+    *parts, last = pattern.split(":", _ARN_PARTS - 1)
+    regex = "".join(f"{_translated_part(part)}:" for part in parts)
+    is_whole = len(parts) == _ARN_PARTS - 1
+    return re.compile(
+        regex + (_translated(last, ".") if is_whole else _translated_part(last)), re.DOTALL
+    )
+
+
+def _translated_part(part: str) -> str:
+    regex = _translated(part, "[^:]")
+    return regex.removesuffix("[^:]*") + ".*" if part.endswith("*") else regex
 
 
 def _translated(pattern: str, letter: str) -> str:

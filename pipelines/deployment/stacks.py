@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.deployment.lambda_package import code_key
+from pipelines.deployment.resource_attributes import attribute_of
+from pipelines.deployment.templates import Document, Resource, Template, read_template
 from pipelines.errors import UserError
 from pipelines.images import ROOT, image
-from pipelines.lambda_package import code_key
-from pipelines.resource_attributes import attribute_of
 from pipelines.settings import Deployment, Settings
 from pipelines.settings_file import nearest
-from pipelines.templates import Document, Resource, Template, read_template
 
 ROOMS = ("pipelines", "batch", "lambdas", "ci")  # in the order in which they need each other
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.local.aws_json import ServiceError
-from pipelines.local.iam import Call, Decision, decide, tag_context
+from pipelines.local.iam.policies import Call, Decision, decide, tag_context
 
 if TYPE_CHECKING:
     from pipelines.local.moto_bridge import Role

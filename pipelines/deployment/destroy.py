@@ -9,14 +9,21 @@ from functools import partial
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.deploy import Deployer, StackError
+from pipelines.deployment.adoption import bucket_key
+from pipelines.deployment.deploy import Deployer, StackError
+from pipelines.deployment.stacks import STACKS, Plan, Stack
 from pipelines.settings import Settings
-from pipelines.stacks import STACKS, Plan, Stack
 
 KEY_DAYS = 30  # for which a key that is to go can still be kept
 AT_ONCE = 1000  # versions in one request to S3
 IMAGES_AT_ONCE = 100
-GONE = ("NoSuchBucket", "404", "RepositoryNotFoundException", "ResourceNotFound")
+GONE = (
+    "NoSuchBucket",
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "404",
+    "RepositoryNotFoundException",
+    "ResourceNotFound",
+)
 
 Tell = Callable[[str], None]
 
@@ -80,6 +87,11 @@ class Contents:
         for name in self._groups:
             for arn in self._models(name):
                 self._sagemaker.delete_model_package(ModelPackageName=arn)
+
+    def key(self) -> str | None:
+        """What the buckets are encrypted with; it outlives its stack as they do."""
+        keys = (_unless_gone(partial(bucket_key, self._s3, name)) for name in self._buckets)
+        return next((str(one) for one in keys if one), None)
 
     def remove_kept(self) -> None:
         """Removes what the stacks leave behind: they keep whatever may hold data."""
@@ -168,7 +180,7 @@ def delete_stack(deployer: Deployer, stack: Stack, tell: Tell) -> bool:
 
 def delete_stacks(deployer: Deployer, contents: Contents, aws: Aws, tell: Tell) -> None:
     """All stacks in reverse order; what they keep goes after them, the key last of all."""
-    key = next((deployer.outputs(one).get("KeyArn") for one in STACKS[:1]), None)
+    key = deployer.outputs(STACKS[0]).get("KeyArn") or contents.key()
     *later, first = reversed(STACKS)
     for stack in later:
         delete_stack(deployer, stack, tell)
@@ -176,8 +188,12 @@ def delete_stacks(deployer: Deployer, contents: Contents, aws: Aws, tell: Tell) 
     delete_stack(deployer, first, tell)
     contents.remove_kept()
     if key:
-        aws.client("kms").schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_DAYS)
-        tell(f"key {key}: will be deleted in {KEY_DAYS} days (`aws kms cancel-key-deletion`)")
+        key_id = key.rpartition("/")[2]
+        aws.client("kms").schedule_key_deletion(KeyId=key_id, PendingWindowInDays=KEY_DAYS)
+        tell(
+            f"key {key}: will be deleted in {KEY_DAYS} days "
+            f"(`aws kms cancel-key-deletion --key-id {key_id}` keeps it)"
+        )
 
 
 def _pages(client: Any, operation: str, *members: str, **arguments: Any) -> Iterator[Any]:

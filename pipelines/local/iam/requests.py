@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from urllib.parse import parse_qsl, unquote
 
 from pipelines.local.aws_json import Request, ServiceError, service_model
-from pipelines.local.iam import Call
-from pipelines.local.iam_actions import operation_calls
-from pipelines.local.iam_context import Place, in_context
-from pipelines.local.iam_objects import object_calls
+from pipelines.local.iam.actions import operation_calls
+from pipelines.local.iam.context import Place, in_context
+from pipelines.local.iam.objects import object_calls
+from pipelines.local.iam.plain import JSON, QUERY, REST
+from pipelines.local.iam.policies import Call
 
 _LABEL = re.compile(r"\\\{(\w+)(?:\\\+)?\\\}")  # of an escaped address
-_REST = ("lambda", "batch")
-_QUERY = ("iam", "sts", "sns")
-_JSON = ("sagemaker", "sqs", "events", "logs", "kms", "ecr")
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class HttpRequest:
 
     service: str  # that it is signed for
     method: str
-    path: str  # decoded
+    path: str  # as it was sent
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     read_body: Callable[[], bytes]
@@ -42,8 +40,9 @@ def calls(request: HttpRequest, place: Place) -> list[Call]:
         It cannot be named.
     """
     if request.service == "s3":
+        path = unquote(request.path)
         found = object_calls(
-            request.method, request.path, request.query, request.headers, request.read_body
+            request.method, path, request.query, request.headers, request.read_body
         )
         return [in_context(call, place) for call in found]
     operation, parameters = _operation(request)
@@ -56,19 +55,19 @@ def calls(request: HttpRequest, place: Place) -> list[Call]:
 def _operation(request: HttpRequest) -> tuple[str, Request]:
     """The operation that a request calls, and its parameters."""
     service = request.service
-    if service in _JSON:
+    if service in JSON:
         return request.headers.get("x-amz-target", "").rpartition(".")[2], _document(request)
-    if service in _QUERY:
+    if service in QUERY:
         text = request.read_body().decode(errors="replace")
-        form = {**request.query, **urllib.parse.parse_qs(text, keep_blank_values=True)}
-        parameters = {name: values[0] for name, values in form.items()}
+        parameters = dict(parse_qsl(text, keep_blank_values=True))
         return parameters.get("Action", ""), parameters
-    if service in _REST:
+    if service in REST:
         for method, pattern, operation in _routes(service):
             found = pattern.fullmatch(request.path)
             if found and method == request.method:
                 body = {} if operation == "Invoke" else _document(request)
-                return operation, {**body, **found.groupdict()}
+                labels = found.groupdict().items()
+                return operation, {**body, **{key: unquote(label) for key, label in labels}}
     return f"{request.method} {request.path}", {}
 
 
@@ -91,5 +90,5 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
         http = model.operation_model(name).http
         path = re.escape(http["requestUri"].partition("?")[0].rstrip("/"))
         pattern = _LABEL.sub(r"(?P<\1>[^/]+)", path)
-        routes.append((http["method"], re.compile(f"{pattern}/?"), name))
+        routes.append((http["method"], re.compile(pattern), name))
     return routes

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from pipelines.local.aws_json import Request, ServiceError
-from pipelines.local.iam import Call
-from pipelines.local.iam_context import Context, Place, in_context, request_keys
+from pipelines.local.aws_json import Request, ServiceError, service_model
+from pipelines.local.iam.context import Context, Place, in_context, request_keys
+from pipelines.local.iam.policies import Call
 
 Resource = Callable[[Place, Request], str]
+
+# A name of SageMaker's or Batch's, with a version, a revision or an index.
+_NAME = re.compile(r"[\w-]+([:/]\d+)?")
 
 
 def operation_calls(service: str, operation: str, parameters: Request, place: Place) -> list[Call]:
@@ -31,7 +35,7 @@ def operation_calls(service: str, operation: str, parameters: Request, place: Pl
         return [call for calls in apart for call in calls]
     action = _ACTIONS.get((service, operation), operation)
     resources = _RESOURCES.get(service, {}).get(operation)
-    if resources is None and service == "iam":
+    if resources is None and service == "iam" and _is_operation(service, operation):
         resources = _identity
     if resources is None:
         message = f"The local cloud cannot name the resources of {service}:{operation} for a role"
@@ -42,6 +46,10 @@ def operation_calls(service: str, operation: str, parameters: Request, place: Pl
     except (LookupError, TypeError, ValueError, AttributeError):
         message = f"{service}:{operation} lacks what names its resource"
         raise ServiceError("ValidationException", message) from None
+    for arn in arns:
+        if not _is_here(arn, place):
+            message = f"{arn} is not in account {place.account} and region {place.region}"
+            raise ServiceError("AccessDeniedException", message, 403)
     found = [Call(f"{service}:{action}", arn, context) for arn in arns]
     found += _consequences(service, operation, parameters, arns, context)
     return [in_context(call, place) for call in found]
@@ -51,16 +59,9 @@ def _consequences(
     service: str, operation: str, parameters: Request, arns: list[str], context: Context
 ) -> Iterator[Call]:
     """What else is checked: the roles that are passed on, and the tags that are set on the way."""
-    container = parameters.get("containerProperties") or {}
-    for role in (
-        parameters.get("RoleArn"),
-        parameters.get("Role"),
-        parameters.get("jobRoleArn", container.get("jobRoleArn")),
-        container.get("executionRoleArn"),
-    ):
-        passed_to = _PASSED_TO.get((service, operation))
-        if role and passed_to:
-            yield Call("iam:PassRole", str(role), {"iam:passedtoservice": (passed_to,)})
+    passed_to = _PASSED_TO.get((service, operation))
+    for role in _roles_in(parameters) if passed_to else []:
+        yield Call("iam:PassRole", role, {"iam:passedtoservice": (passed_to or "",)})
     if service == "sagemaker" and operation.startswith("Create") and parameters.get("Tags"):
         yield Call(
             "sagemaker:AddTags", arns[0], {**context, "sagemaker:taggingaction": (operation,)}
@@ -69,6 +70,29 @@ def _consequences(
         # The job has no id yet.
         job = re.sub(r":job-(queue|definition)/.*", ":job/*", arns[0])
         yield Call("batch:TagResource", job, context)
+
+
+def _roles_in(document: Any) -> Iterator[str]:
+    """The roles that a document names, wherever it does."""
+    if isinstance(document, list):
+        for one in document:
+            yield from _roles_in(one)
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            if isinstance(value, str) and value and name.lower().endswith(("role", "rolearn")):
+                yield value
+            else:
+                yield from _roles_in(value)
+
+
+def _is_operation(service: str, operation: str) -> bool:
+    return operation in service_model(service).operation_names
+
+
+def _is_here(arn: str, place: Place) -> bool:
+    """Whether a resource is in the one account and region that there are here."""
+    _, _, _, region, account, *_ = [*arn.split(":", 5), *[""] * 5]
+    return region in ("", place.region) and account in ("", place.account, "aws")
 
 
 # The tables. Resources by the parameters that name them.
@@ -88,7 +112,13 @@ def _named(service: str, kind: str, name: str) -> Resource:
 
     def resource(place: Place, parameters: Request) -> str:
         value = str(parameters[name])
-        return value if value.startswith("arn:") else place.arn(service, f"{kind}{value}")
+        start = place.arn(service, kind)
+        if value.startswith("arn:") and not value.startswith(start):
+            return value  # not here, or of another kind: no name of ours
+        short = value.removeprefix(start)
+        if service in ("sagemaker", "batch") and not _NAME.fullmatch(short):
+            raise ValueError(short)
+        return f"{start}{short}"
 
     return resource
 
@@ -102,8 +132,8 @@ def _queue(place: Place, parameters: Request) -> str:
 
 def _of_group(place: Place, parameters: Request) -> str:
     """The packages of a group, where the request names none of them yet."""
-    name = parameters["ModelPackageGroupName"].rpartition("/")[2]
-    return place.arn("sagemaker", f"model-package/{name}/*")
+    group = _named("sagemaker", "model-package-group/", "ModelPackageGroupName")(place, parameters)
+    return group.replace(":model-package-group/", ":model-package/", 1) + "/*"
 
 
 def _definition(place: Place, parameters: Request) -> str:
@@ -132,9 +162,20 @@ def _event_bus(place: Place, parameters: Request) -> str:
 
 
 def _function(place: Place, parameters: Request) -> str:
-    name = parameters["FunctionName"]
-    short = name.partition(":function:")[2] or name  # an ARN, a part of one, or a name
+    name = parameters["FunctionName"]  # or an ARN, or a part of one
+    if name.startswith("arn:"):
+        return str(name)
+    short = name.removeprefix(f"{place.account}:function:")
+    if not re.fullmatch(r"[\w-]+(:[\w$-]+)?", short):
+        raise ValueError(short)
     return place.arn("lambda", f"function:{short}")
+
+
+def _published_to(_place: Place, parameters: Request) -> str:
+    """A topic or a device, or a telephone."""
+    names = ("TopicArn", "TargetArn", "PhoneNumber")
+    (name,) = [one for one in names if one in parameters]
+    return "*" if name == "PhoneNumber" else str(parameters[name])
 
 
 def _key(place: Place, parameters: Request) -> str:
@@ -225,8 +266,7 @@ _RESOURCES: dict[str, dict[str, Resource | tuple[Resource, ...]]] = {
             ("PublishBatch", "Subscribe", "GetTopicAttributes", "SetTopicAttributes"),
             _given("TopicArn"),
         ),
-        # To a topic, or to a telephone or a device.
-        "Publish": lambda _, given: str(given.get("TopicArn") or given.get("TargetArn") or "*"),
+        "Publish": _published_to,
         "ListTopics": _any,
     },
     "events": {
@@ -270,6 +310,8 @@ _PASSED_TO = {
     ("lambda", "CreateFunction"): "lambda.amazonaws.com",
     ("lambda", "UpdateFunctionConfiguration"): "lambda.amazonaws.com",
     ("batch", "RegisterJobDefinition"): "ecs-tasks.amazonaws.com",
+    ("events", "PutRule"): "events.amazonaws.com",
+    ("events", "PutTargets"): "events.amazonaws.com",
 }
 
 

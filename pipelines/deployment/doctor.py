@@ -10,13 +10,14 @@ from importlib import metadata
 from typing import Any, Literal
 
 from pipelines.aws import Aws
-from pipelines.deploy import NEVER_MADE, Deployer
-from pipelines.image_builds import ENGINES
+from pipelines.deployment.deploy import NEVER_MADE, Deployer
+from pipelines.deployment.image_builds import ENGINES
+from pipelines.deployment.stacks import STACKS
 from pipelines.images import TARGETS, image, pushed_digest
-from pipelines.stacks import STACKS
 
 PYTHONS = ((3, 10), (3, 11))
 HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 
 Level = Literal["ok", "warning", "error"]
@@ -53,6 +54,7 @@ def examine(aws: Aws, is_local: bool) -> Iterator[Finding]:
     else:
         yield from _images(aws)
         yield from _quotas(aws)
+        yield _spot_role(aws)
     yield _pipeline(aws)
     yield _model(aws)
 
@@ -67,7 +69,12 @@ def _machine(is_local: bool) -> Iterator[Finding]:
         try:
             yield Finding("ok", package, metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Finding("error", package, "is not installed", "`make` makes the environment")
+            yield Finding(
+                "error",
+                package,
+                "is not installed",
+                "`make clean` and then `make demo` make the environment anew",
+            )
     engine = next((one for one in ENGINES if shutil.which(one)), None)
     if engine:
         yield Finding("ok", "container engine", engine)
@@ -178,6 +185,19 @@ def _found_quotas(client: Any, wanted: set[str]) -> dict[str, float]:
         if len(found) == len(wanted):
             break
     return found
+
+
+def _spot_role(aws: Aws) -> Finding:
+    """Amazon's own role that asks for spot machines; no stack can make it where it is there, and
+    without it the prediction jobs wait for on-demand machines."""
+    iam, what = aws.client("iam"), f"role {SPOT_ROLE}"
+    asked = _asked("iam:GetRole", iam.get_role, RoleName=SPOT_ROLE)
+    if not isinstance(asked, Unasked):
+        return Finding("ok", what, "is there")
+    if asked.code == "NoSuchEntity":
+        remedy = "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`"
+        return Finding("warning", what, "is not there", remedy)
+    return Finding("warning", what, asked.told, asked.remedy)
 
 
 def _pipeline(aws: Aws) -> Finding:

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.aws import Aws
+from pipelines.deployment.adoption import Leftover, import_template, to_import
+from pipelines.deployment.lambda_package import code_key, zip_lambdas
+from pipelines.deployment.stacks import Stack
 from pipelines.errors import UserError
-from pipelines.lambda_package import code_key, zip_lambdas
 from pipelines.settings import Settings
-from pipelines.stacks import Stack
 
 LARGEST_BODY = 51_200  # bytes of a template that a request may carry
 PAUSE_SECONDS = 2.0
 NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
 # States in which a stack has nothing and must go before it can be made again.
 NEVER_MADE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
+REACHED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 # What cannot be got back once CloudFormation has replaced or removed it.
 HOLDS_DATA = (
     "AWS::S3::Bucket",
@@ -116,13 +118,10 @@ class Deployer:
         StackError
             CloudFormation does not take the template or its parameters.
         """
-        name = stack.name(self.settings)
-        _check_state(name, self.state(stack))
-        is_new = not self.is_there(stack)
-        created = self._cloudformation.create_change_set(
-            StackName=name,
-            ChangeSetName=f"claimflow-{uuid.uuid4().hex[:12]}",
-            ChangeSetType="CREATE" if is_new else "UPDATE",
+        _check_state(stack.name(self.settings), self.state(stack))
+        return self._prepare(
+            stack,
+            ChangeSetType="UPDATE" if self.is_there(stack) else "CREATE",
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value}
                 for key, value in stack.arguments(values).items()
@@ -130,6 +129,26 @@ class Deployer:
             Capabilities=["CAPABILITY_NAMED_IAM"],
             Tags=[{"Key": key, "Value": value} for key, value in self.settings.tags.items()],
             **self._template(stack),
+        )
+
+    def prepare_import(self, stack: Stack, leftovers: list[Leftover]) -> ChangeSet:
+        """Makes a change set that makes a new stack of resources that are there."""
+        prepared = self._prepare(
+            stack,
+            ChangeSetType="IMPORT",
+            ResourcesToImport=to_import(leftovers),
+            TemplateBody=import_template(leftovers),
+        )
+        assert prepared is not None, "a stack that is not there has something to import"
+        return prepared
+
+    def _prepare(self, stack: Stack, **wanted: Any) -> ChangeSet | None:
+        name = stack.name(self.settings)
+        is_new = not self.is_there(stack)
+        created = self._cloudformation.create_change_set(
+            StackName=name,
+            ChangeSetName=f"claimflow-{uuid.uuid4().hex[:12]}",
+            **wanted,
             **self._role(),
         )
         arn = created["Id"]
@@ -176,7 +195,7 @@ class Deployer:
             if state and not state.endswith("_IN_PROGRESS"):
                 break
             time.sleep(self._pause)
-        if state not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        if state not in REACHED:
             raise StackError(self._failure(stack, before))
         if not (self._describe(stack) or {}).get("EnableTerminationProtection"):
             self._protect(change_set.stack, True)

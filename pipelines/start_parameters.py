@@ -1,0 +1,88 @@
+"""What a start may set: the pipeline's own parameters, and nothing that its definition contradicts.
+
+A parameter carries a value, not logic: whether a volume is encrypted with a key, and whether a job
+has a network, stands in the definition. SageMaker would find the contradiction minutes later.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines import instance_types
+from pipelines.errors import UserError
+
+Document = dict[str, Any]
+
+_PARSERS: dict[str, Any] = {"Integer": int, "Float": float, "String": str, "Boolean": str}
+_JOBS = ("Training", "Processing")
+# The settings that make another definition.
+_SETTINGS = {
+    "TrainingInstanceType": "training_instance_type",
+    "ProcessingInstanceType": "processing_instance_type",
+    "MlflowTrackingUri": "mlflow_tracking_uri",
+}
+
+
+def check_parameters(definition: Document, given: Mapping[str, str]) -> None:
+    """Raises UserError for a value that the stored definition does not take, in one line."""
+    known = {one["Name"]: one for one in definition["Parameters"]}
+    for name, value in given.items():
+        _check_value(known, name, value)
+    jobs = [one["Arguments"] for one in definition["Steps"] if one["Type"] in _JOBS]
+    for name in ("TrainingInstanceType", "ProcessingInstanceType"):
+        if name in given:
+            _check_instance_type(jobs, name, given[name])
+    tracking = given.get("MlflowTrackingUri", "none")
+    if tracking != "none" and any(_is_isolated(job) for job in jobs):
+        raise UserError(
+            f"MlflowTrackingUri={tracking}: the jobs of this pipeline have no network; "
+            + _another_definition("MlflowTrackingUri", tracking)
+        )
+
+
+def _check_value(known: Mapping[str, Document], name: str, value: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+        raise UserError(f"The pipeline has no parameter {name}; {hint}")
+    kind = known[name]["Type"]
+    try:
+        _PARSERS[kind](value)
+    except ValueError:
+        raise UserError(f"Parameter {name}={value}: expected a value of type {kind}") from None
+    allowed = known[name].get("EnumValues")
+    if allowed and value not in allowed:
+        raise UserError(f"Parameter {name}={value}: expected one of {', '.join(allowed)}")
+
+
+def _check_instance_type(jobs: list[Document], name: str, value: str) -> None:
+    try:
+        instance_types.checked(value)
+    except ValueError as error:
+        raise UserError(f"Parameter {name}: {error}") from None
+    takes_key = instance_types.takes_volume_key(value)
+    for cluster in (_cluster(job) for job in jobs):
+        if cluster["InstanceType"] != {"Get": f"Parameters.{name}"}:
+            continue
+        if ("VolumeKmsKeyId" in cluster) != takes_key:
+            refused = "cannot be encrypted" if not takes_key else "would not be encrypted"
+            raise UserError(
+                f"{name}={value}: its volume {refused} with the key as this pipeline is defined; "
+                + _another_definition(name, value)
+            )
+
+
+def _another_definition(name: str, value: str) -> str:
+    return f'set {_SETTINGS[name]} = "{value}" in claimflow.toml, then `claimflow pipeline upsert`'
+
+
+def _cluster(job: Document) -> Document:
+    found: Document = job.get("ResourceConfig") or job["ProcessingResources"]["ClusterConfig"]
+    return found
+
+
+def _is_isolated(job: Document) -> bool:
+    place: Document = job.get("NetworkConfig", job)
+    return bool(place.get("EnableNetworkIsolation"))

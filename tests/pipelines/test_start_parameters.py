@@ -1,0 +1,90 @@
+"""A start cannot set what the definition contradicts: it would fail on AWS, minutes later."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+
+from pipelines.control import build_definition
+from pipelines.errors import UserError
+from pipelines.settings import Settings
+from pipelines.start_parameters import check_parameters
+
+
+@cache
+def defined(**settings: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(
+        build_definition(Settings(account="123456789012", **settings))  # type: ignore[arg-type]
+    )
+    return document
+
+
+def refusal(definition: dict[str, Any], **given: str) -> str:
+    with pytest.raises(UserError) as refused:
+        check_parameters(definition, given)
+    (line,) = str(refused.value).splitlines()
+    return line
+
+
+GPU = "ml.g4dn.xlarge"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"Epochs": "3", "LearningRate": "0.1", "ModelKind": "textcnn"},
+        {"TrainingInstanceType": "ml.c5.9xlarge"},
+        {"TrainingInstanceType": "ml.p3.2xlarge", "ProcessingInstanceType": "ml.m5.xlarge"},
+        {"MlflowTrackingUri": "none"},
+        {"ApprovalStatus": "Approved"},
+    ],
+)
+def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
+    check_parameters(defined(), given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("Epoch", "3", "did you mean Epochs?"),
+        ("Epochs", "many", "expected a value of type Integer"),
+        ("ApprovalStatus", "Yes", "expected one of PendingManualApproval, Approved, Rejected"),
+        ("TrainingInstanceType", "ml.p5.48xlarge", "does not run on ml.p5.48xlarge"),
+        ("ProcessingInstanceType", "large", "is no instance type"),
+    ],
+)
+def test_a_value_that_nothing_takes_is_refused_in_one_line(
+    name: str, value: str, said: str
+) -> None:
+    assert said in refusal(defined(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("TrainingInstanceType", "training_instance_type"),
+        ("ProcessingInstanceType", "processing_instance_type"),
+    ],
+)
+def test_a_machine_with_its_own_disks_needs_a_definition_without_their_key(
+    name: str, setting: str
+) -> None:
+    line = refusal(defined(), **{name: GPU})
+    assert "cannot be encrypted" in line
+    assert f'set {setting} = "{GPU}" in claimflow.toml, then `claimflow pipeline upsert`' in line
+    other = defined(**{setting: GPU})
+    check_parameters(other, {name: GPU})
+    check_parameters(other, {name: "ml.g5.xlarge"})
+    assert "would not be encrypted" in refusal(other, **{name: "ml.c5.2xlarge"})
+
+
+def test_tracking_needs_a_definition_whose_jobs_have_a_network() -> None:
+    uri = "https://tracking.example.com"
+    line = refusal(defined(), MlflowTrackingUri=uri)
+    assert "have no network" in line
+    assert f'set mlflow_tracking_uri = "{uri}"' in line
+    check_parameters(defined(mlflow_tracking_uri=uri), {"MlflowTrackingUri": f"{uri}/2"})
+    check_parameters(defined(mlflow_tracking_uri=uri), {"MlflowTrackingUri": "none"})
