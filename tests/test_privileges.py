@@ -19,11 +19,14 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from pipelines.aws import Aws
+from pipelines.control import Control
 from pipelines.deployment.stacks import parameters, plans
 from pipelines.images import addresses
 from pipelines.local.iam.access import Access
 from pipelines.local.iam.policies import Call, decide
 from pipelines.local.resource_types import role as make_role
+from pipelines.models import Models
 from pipelines.settings import LOCAL_ACCOUNT, Settings
 from tests.local.local_cloud import Cloud, Document
 
@@ -456,15 +459,18 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     running.stop()
 
 
+def key_of(cloud: Cloud, purpose: str) -> str:
+    return Access(cloud.variables["AWS_ACCESS_KEY_ID"], {}).key(SETTINGS.role_arn(purpose))  # type: ignore[arg-type]
+
+
 def ask(cloud: Cloud, purpose: str, asked: Asked) -> None:
     """Calls as a role."""
-    key = Access(cloud.variables["AWS_ACCESS_KEY_ID"], {}).key(SETTINGS.role_arn(purpose))  # type: ignore[arg-type]
     service = _SERVICES.get(asked.operation) or asked.action.partition(":")[0]
     client = boto3.client(
         service,
         endpoint_url=cloud.endpoint,
         region_name=SETTINGS.region,
-        aws_access_key_id=key,
+        aws_access_key_id=key_of(cloud, purpose),
         aws_secret_access_key="local",
         config=Config(retries={"max_attempts": 0}),
     )
@@ -502,6 +508,19 @@ def test_a_role_must_not(cloud: Cloud, purpose: str, asked: Asked) -> None:
 @pytest.mark.parametrize(("purpose", "asked"), cases(MUST))
 def test_a_role_must(cloud: Cloud, purpose: str, asked: Asked) -> None:
     ask(cloud, purpose, asked)
+
+
+def test_ci_can_keep_start_and_follow_the_pipeline_with_its_own_rights(cloud: Cloud) -> None:
+    place = Aws(SETTINGS, {**cloud.variables, "AWS_ACCESS_KEY_ID": key_of(cloud, "ci")})
+    control = Control(place)
+    assert control.upsert() == "created"
+    assert control.upsert() == "unchanged"
+    data = f"s3://{DATA}/train.csv"
+    execution = control.start({"TrainData": data, "TestData": data})
+    assert control.status(execution).status == "Executing"
+    control.stop(execution)
+    assert execution in [one["PipelineExecutionArn"] for one in control.executions()]
+    assert Models(place).versions()
 
 
 # What AWS's services do with a role's rights: the local cloud does it by itself.
