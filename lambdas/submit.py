@@ -146,15 +146,25 @@ class Submitter:
         return ""
 
     def _handle_waiting(self, approval: Approval, deadline: datetime) -> None:
-        """Submits every upload that waits; one that cannot be does not hold up the others."""
-        failed = 0
+        """Submits every upload that waits; one that cannot be does not hold up the others.
+
+        Where more wait than there is time for, the sweep puts the rest into the queue, at once and
+        not a minute's worth by each delivery.
+        """
+        done = failed = 0
         for key in self._submissions.waiting():
             try:
                 upload = self._submissions.read_waiting(key)
                 if upload is not None and not self._handle_upload(upload, deadline):
                     self._explain(approval)
                     return
-            except (OutOfTimeError, NotListedError):
+                done += 1
+            except OutOfTimeError:
+                if not done:
+                    raise
+                log("left-to-the-sweep", arn=approval.arn, submitted=done)
+                break
+            except NotListedError:
                 raise
             except Exception as error:
                 failed += 1

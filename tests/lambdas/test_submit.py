@@ -321,6 +321,31 @@ def test_an_upload_waits_for_a_model_and_its_approval_submits_it(
     assert len(jobs()) == 2
 
 
+def test_an_approval_with_more_uploads_than_time_leaves_the_rest_to_the_sweep(
+    clock: Clock, register: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(*(created(f"incoming/{number}.csv") for number in range(3)))
+    arn = register()
+    stop_waiting = submissions().stop_waiting
+
+    def slow(upload: str) -> None:
+        stop_waiting(upload)
+        clock.advance(seconds=30)
+
+    monkeypatch.setattr(submissions(), "stop_waiting", slow)
+    assert deliver(state_change(arn)) == []
+    assert len(jobs()) == 2
+    assert len(objects("waiting/")) == 1
+
+
+def test_an_approval_that_has_no_time_at_all_comes_again(
+    clock: Clock, register: Callable[..., str]
+) -> None:
+    deliver(created(KEY))
+    assert deliver(state_change(register()), seconds=5) == ["0"]
+    assert len(objects("waiting/")) == 1
+
+
 def test_an_approval_between_the_look_and_the_marker_is_not_missed(
     clock: Clock, register: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
