@@ -148,8 +148,8 @@ def _no_text_column(name: str, text_column: str, tried: Sequence[_Tried]) -> Inp
         return InputError(f"{name}: no header; the first line has to name the columns")
     hint = "; is it JSON Lines? then name it .jsonl" if columns[0].startswith("{") else ""
     return InputError(
-        f"{name}: no column '{text_column}' (setting TEXT_COLUMN); "
-        f"the header has {named(columns)}{hint}"
+        f"{name}: no column '{text_column}'; the header has {named(columns)}: "
+        f"rename the one with the text{hint}"
     )
 
 

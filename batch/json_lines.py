@@ -49,7 +49,7 @@ def _row(record: Record, text_member: str) -> Row:
     if not isinstance(found, dict):
         raise RejectedError("not a JSON object")
     if text_member not in found:
-        raise RejectedError(f"no member '{text_member}' (setting TEXT_COLUMN)")
+        raise RejectedError(f"no member '{text_member}'")
     text = found[text_member]
     if not isinstance(text, str):
         raise RejectedError(f"'{text_member}' is not a string")

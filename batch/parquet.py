@@ -66,8 +66,8 @@ class ParquetInput:
         names = [column.strip() for column in self.columns]
         if text_column not in names:
             raise InputError(
-                f"{self._name}: no column '{text_column}' (setting TEXT_COLUMN); "
-                f"the file has {named(self.columns)}"
+                f"{self._name}: no column '{text_column}'; the file has {named(self.columns)}: "
+                "rename the one with the text"
             )
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

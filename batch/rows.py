@@ -75,7 +75,9 @@ def decoded(record: Record) -> str:
     try:
         return record.raw.decode()
     except UnicodeDecodeError as error:
-        raise RejectedError(f"not UTF-8 at byte {error.start + 1} of the row") from error
+        raise RejectedError(
+            f"not UTF-8 at byte {error.start + 1} of the row; save as UTF-8"
+        ) from error
 
 
 def checked(text: str) -> str:
@@ -98,7 +100,8 @@ def check_readable(first: Record, name: str, gzip_magic: bytes = b"\x1f\x8b") ->
     head = first.raw[:4]
     if head.startswith(b"PK\x03\x04"):
         raise InputError(
-            f"{name}: a zip archive or an Excel workbook; upload the CSV itself, plain or as .gz"
+            f"{name}: a zip archive or an Excel workbook; "
+            "save the sheet as CSV UTF-8 and upload that"
         )
     if head.startswith(gzip_magic):
         raise InputError(f"{name}: compressed twice; compress it once")

@@ -59,9 +59,15 @@ class Registry:
         ValueError: the version names no artifact.
         """
         ceiling = self.ceiling()
+        while True:
+            listed = self._approved()
+            # A rollback between the two looks, and an approval above it, must not go together.
+            before, ceiling = ceiling, self.ceiling()
+            if before == ceiling:
+                break
         approved = [
             summary
-            for summary in self._approved()
+            for summary in listed
             if ceiling is None or summary["ModelPackageVersion"] <= ceiling
         ]
         if not approved:

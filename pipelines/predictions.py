@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import lzma
+import re
 import shutil
 import tempfile
 import time
@@ -113,9 +114,11 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
 
 
 def reject_reasons(folder: Path) -> Counter[str]:
-    """How often each reason stands in the rejects that were fetched into a folder."""
+    """How often each kind of reason stands in the rejects that were fetched into a folder; where in
+    a row something is does not make it another kind."""
     path = folder / "rejects.csv"
     if not path.exists():
         return Counter()
     with path.open(encoding="utf-8", newline="") as file:
-        return Counter(row["reason"] for row in csv.DictReader(file))
+        reasons = (row["reason"] for row in csv.DictReader(file))
+        return Counter(re.sub(r"(?<=byte )\d+", "N", reason) for reason in reasons)

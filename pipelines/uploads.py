@@ -31,6 +31,7 @@ WORDS: dict[State, str] = {
 MOST_LISTED = 100_000  # versions of uploads that a listing looks at: some ten seconds
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_SHORT_ID = re.compile(r"[0-9a-f]{6,31}")  # as the list shows them
 _DESCRIBED = 100  # jobs that Batch describes at once
 _FORGETS_AFTER = timedelta(days=1)  # Batch keeps ended jobs for a week; well below that
 _RECORD = (
@@ -152,6 +153,12 @@ class Uploads:
                 key = ids[-1] if ids else key
         if _ID.fullmatch(key):
             return self._by_id(key)
+        if _SHORT_ID.fullmatch(key) and (known := self._beginning_with(key)):
+            if len(known) > 1:
+                raise UserError(
+                    f"The ids of {len(known)} uploads begin with {key}: give more of it"
+                )
+            return self._by_id(known.pop())
         for candidate in dict.fromkeys((key, INCOMING + key)):
             if found := self._head(bucket, candidate):
                 return found
@@ -242,6 +249,15 @@ class Uploads:
                 one["Size"],
                 one["LastModified"],
             )
+
+    def _beginning_with(self, short: str) -> set[str]:
+        """The ids of handled or waiting uploads that begin so."""
+        bucket = self._aws.settings.bucket("results")
+        found = [
+            self._s3.list_objects_v2(Bucket=bucket, Prefix=f"{folder}{short}").get("Contents", [])
+            for folder in ("submissions/", "waiting/")
+        ]
+        return {match[0] for page in found for one in page if (match := _ID.search(one["Key"]))}
 
     def _by_id(self, identifier: str) -> Upload:
         record = self._json(f"submissions/{identifier}.json", _RECORD)
@@ -351,10 +367,13 @@ def _running(record: dict[str, Any], job: dict[str, Any] | None) -> tuple[State,
 
 def _failure(job: dict[str, Any]) -> str:
     told = f"Batch job {job['jobId']} failed: {job.get('statusReason', 'no reason')}"
-    stream = job.get("container", {}).get("logStreamName")
+    container = job.get("container", {})
+    stream = container.get("logStreamName")
     if not stream:
         return told
+    options = container.get("logConfiguration", {}).get("options", {})
+    group = options.get("awslogs-group", "/aws/batch/job")
     return (
-        f"{told}; its log: aws logs get-log-events --log-group-name /aws/batch/job "
+        f"{told}; its log: aws logs get-log-events --log-group-name {group} "
         f"--log-stream-name {stream}"
     )

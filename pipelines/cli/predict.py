@@ -11,6 +11,8 @@ import click
 from pipelines.cli import FAILED, WAITING
 from pipelines.cli.shared import aws, json_option, plain, print_json
 
+SHOWN = 3  # kinds of reason for a rejected row
+
 
 @click.command("predict")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -85,8 +87,13 @@ def _tell(
         )
         for path in paths:
             click.echo(str(path))
-        for reason, count in reject_reasons(folder).most_common(3):
-            click.echo(f"rejected: {count} rows: {plain(reason)}", err=True)
+        reasons = reject_reasons(folder)
+        for reason, count in reasons.most_common(SHOWN):
+            rows = "row" if count == 1 else "rows"
+            click.echo(f"rejected: {count} {rows}: {plain(reason)}", err=True)
+        if len(reasons) > SHOWN:
+            more = f"{len(reasons) - SHOWN} more reasons"
+            click.echo(f"rejected: for {more}, see {folder / 'rejects.csv'}", err=True)
     if manifest["outcome"] != "succeeded":
         reason = str(manifest.get("reason") or "it could not be read")
         click.echo(f"error: {file}: {plain(reason.removeprefix(f'{file.name}: '))}", err=True)

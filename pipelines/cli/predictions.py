@@ -166,8 +166,8 @@ def retry(
             if one.state == "failed":
                 if not dry_run:
                     retries.retry(one)
-                done = "would be tried again" if dry_run else "tried again"
-                click.echo(plain(f"{done}: {one.upload.key}: {one.reason}"))
+                done = "would be sent again" if dry_run else "sent again"
+                click.echo(plain(f"{done}: {one.upload.key} (it failed: {one.reason})"))
             elif uploads and one.upload.id not in sent and one.state == "unhandled":
                 if not dry_run:
                     retries.announce(one.upload)
@@ -215,7 +215,8 @@ def _line(found: UploadState) -> str:
     when = f"{upload.uploaded_at:%Y-%m-%d %H:%M:%S}" if upload.uploaded_at else " " * 19
     if found.manifest and found.state == "predicted":
         manifest = found.manifest
-        words = f"predicted: {manifest['predicted']} rows"
+        counted = manifest["predicted"] or "none of the"
+        words = f"predicted: {counted} rows"
         if manifest["for_review"]:
             words += f", {manifest['for_review']} for review"
         if manifest["rejected"]:

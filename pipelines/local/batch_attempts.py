@@ -21,7 +21,7 @@ from pipelines.local.documents import Document
 from pipelines.local.logs import Logs
 from pipelines.local.process_engine import Ended, ProcessEngine, Task
 
-LOG_GROUP = "/aws/batch/job"
+LOG_GROUP = "/aws/batch/job"  # where the job definition names none
 TIMED_OUT = "Job attempt duration exceeded timeout"  # such a job is never tried again
 HOST_LOST = "Host EC2 (local cloud) terminated."
 DEFAULT_TIMEOUT = 86_400.0  # seconds
@@ -59,7 +59,11 @@ class Attempts:
     ) -> Attempt:
         """Runs a job once; `started` hears the name of its log stream as soon as that is there."""
         definition = job["jobDefinition"].rpartition("/")[2].partition(":")[0]
-        log = self._logs.open(LOG_GROUP, f"{definition}/default/{uuid.uuid4().hex}")
+        options = (job["container"].get("logConfiguration") or {}).get("options") or {}
+        prefix = options.get("awslogs-stream-prefix", definition)
+        log = self._logs.open(
+            options.get("awslogs-group", LOG_GROUP), f"{prefix}/default/{uuid.uuid4().hex}"
+        )
         folder = self._folder / job["jobId"].replace(":", "-")
         started(log.stream)
         try:

@@ -171,7 +171,7 @@ def test_the_version_of_the_event_is_predicted_not_the_newest(settings: JobSetti
         (gzip.compress(CSV * 99, mtime=0)[:40], "the gzip stream ends early"),
         (
             b"id,claim\n1,a\n",
-            "no column 'text' (setting TEXT_COLUMN); the header has 'id', 'claim'",
+            "no column 'text'; the header has 'id', 'claim': rename the one with the text",
         ),
         (b"text,id,text\n", "more than once: 'text'"),
         (b"\x89PNG\r\n\x1a\n\0\0", "the header cannot be read"),

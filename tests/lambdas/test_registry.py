@@ -111,6 +111,24 @@ def test_a_package_without_an_artifact_is_named(aws: None) -> None:
         registry(sagemaker).newest_approved()
 
 
+def test_a_rollback_and_an_approval_above_it_between_two_looks_do_not_go_together(
+    register: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    listed = Registry._approved
+
+    def rolled_back_meanwhile(self: Registry) -> Any:
+        monkeypatch.setattr(Registry, "_approved", listed)
+        set_ceiling(b'{"ceiling": 1}')
+        register()
+        return listed(self)
+
+    monkeypatch.setattr(Registry, "_approved", rolled_back_meanwhile)
+    found = newest_approved()
+    assert found is not None
+    assert found.version == 1
+
+
 @pytest.mark.parametrize(("ceiling", "serves"), [(1, 1), (2, 2), (3, 2), (7, 4)])
 def test_a_version_above_the_ceiling_is_not_served(
     register: Callable[..., str], ceiling: int, serves: int

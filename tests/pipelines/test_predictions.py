@@ -120,7 +120,9 @@ def test_a_failed_upload_is_retried_with_a_message_that_the_function_takes(
     upload = failed_upload(deployment, attempt=2)
     done = run("retry", "claims.csv")
     assert done.exit_code == 0
-    assert "tried again: incoming/claims.csv: claims.csv: the file is empty" in done.output
+    assert (
+        "sent again: incoming/claims.csv (it failed: claims.csv: the file is empty)" in done.output
+    )
     (message,) = deployment.messages(SETTINGS.upload_queue)
     assert parse(message["Body"], SUBMIT) == [Retry(upload, 2)]
 
@@ -216,7 +218,7 @@ def test_a_dry_run_shows_the_same_and_does_nothing(
     failed_upload(deployment)
     bury(deployment, announced("incoming/x.csv"), Reason="r", Source=SETTINGS.upload_queue)
     done = run("retry", *arguments)
-    assert "would be tried again: incoming/claims.csv" in done.output
+    assert "would be sent again: incoming/claims.csv" in done.output
     assert f"would be sent back to {SETTINGS.upload_queue}" in done.output
     assert deployment.messages(SETTINGS.upload_queue) == []
     assert len(deployment.messages(SETTINGS.dead_letter_queue)) == 1, "to be seen at once"

@@ -9,7 +9,7 @@ import pytest
 
 from lambdas import layout
 from pipelines.errors import UserError
-from pipelines.uploads import Uploads
+from pipelines.uploads import Uploads, _failure
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -57,6 +57,19 @@ def test_a_job_that_failed_without_a_result_tells_batchs_reason(deployment: Depl
     deployment.record(upload, job)
     said = state(deployment, upload)
     assert said.startswith(f"failed: Batch job {job} failed: Host EC2 (instance i-1) terminated.")
+
+
+@pytest.mark.parametrize(
+    ("container", "group"),
+    [({}, "/aws/batch/job"), ({"options": {"awslogs-group": "/aws/batch/x"}}, "/aws/batch/x")],
+)
+def test_the_log_of_a_failed_job_is_named_as_its_definition_has_it(
+    container: dict[str, Any], group: str
+) -> None:
+    told = _failure(
+        {"jobId": "1", "container": {"logStreamName": "s/1", "logConfiguration": container}}
+    )
+    assert f"--log-group-name {group} --log-stream-name s/1" in told
 
 
 @pytest.mark.parametrize(("days", "said"), [(0, "running: submitted"), (9, "failed: its job left")])
@@ -166,6 +179,24 @@ def test_an_upload_is_found_by_whatever_people_have_at_hand(
         "results": SETTINGS.bucket("results"),
     }
     assert Uploads(deployment.aws).find(form.format(**given)).id == upload
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_upload_is_found_by_the_id_that_the_list_shows(
+    deployment: Deployment, waits: bool
+) -> None:
+    upload = deployment.upload()
+    deployment.record(upload)
+    if waits:
+        deployment.put("results", layout.waiting_key(upload), {})
+    assert Uploads(deployment.aws).find(upload[:8]).id == upload
+
+
+def test_a_short_id_that_two_uploads_share_asks_for_more(deployment: Deployment) -> None:
+    for last in "01":
+        deployment.put("results", layout.submission_key("01234567" + last * 24), {})
+    with pytest.raises(UserError, match="give more of it"):
+        Uploads(deployment.aws).find("01234567")
 
 
 def test_by_its_name_the_newest_version_is_found(deployment: Deployment) -> None:
