@@ -62,7 +62,7 @@ def test_a_file_is_predicted_without_any_cloud(tmp_path: Path, model: Path) -> N
     done = predict(file, model, tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "3 rows: 2 predicted" in done.output
-    assert "rejected: 1 rows: the text is blank" in done.output
+    assert "rejected: 1 row: the text is blank" in done.output
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"predictions.csv", "rejects.csv", "report.html", "manifest.json"}
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as rows:
