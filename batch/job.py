@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch import assembly, manifest
-from batch.manifest import Manifest
+from batch.manifest import REJECTS, Manifest
 from batch.model import PinnedModel
 from batch.objects import InputObject
 from batch.outputs import predictions_name, rejects_writer
@@ -32,8 +32,6 @@ from batch.tally import Tally
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REJECTS = "rejects.csv"
-REPORT = "report.html"
 SHARE_REJECTS = "rejects.jsonl"
 
 
@@ -88,10 +86,8 @@ class Job:
     ) -> Manifest:
         """The manifest of an upload that could not be predicted, for a `reason`, or was."""
         settings, package = self.settings, self.model.package
-        prefix = settings.results_prefix
         return Manifest(
-            outcome="failed" if reason else "succeeded",
-            reason=reason,
+            **manifest.told(tally, self.model.info, reason, predictions, settings.results_prefix),
             upload_id=settings.upload_id,
             bucket=settings.input_bucket,
             key=settings.input_key,
@@ -101,11 +97,6 @@ class Job:
             model_package_version=package.version,
             approval_status=package.approval_status,
             artifact_sha256=self.model.sha256,
-            **manifest.counts(tally),
-            reference=manifest.reference(self.model.info),
-            predictions=prefix + predictions if predictions else "",
-            rejects=prefix + REJECTS if predictions else "",
-            report=prefix + REPORT if predictions else "",
             shards=settings.shards,
             bytes_in=bytes_in,
             seconds=round(max(time.time() - self.started, 0.001), 3),

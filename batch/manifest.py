@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 NAME = "manifest.json"
+REJECTS = "rejects.csv"
+REPORT = "report.html"
 Outcome = Literal["succeeded", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What becomes `manifest.json`: always rows_in = predicted + rejected.
 
@@ -37,18 +39,20 @@ class Manifest:
     bytes_in: of the file as it was uploaded.
     seconds: from the first job's start to the last upload.
     job_id: the Batch job; of an array, the whole array.
+
+    What has a default is empty where a file was predicted without a cloud.
     """
 
     outcome: Outcome
     reason: str
-    upload_id: str
-    bucket: str
+    upload_id: str = ""
+    bucket: str = ""
     key: str
-    version: str
-    etag: str
-    model_package_arn: str
-    model_package_version: int
-    approval_status: str
+    version: str = ""
+    etag: str = ""
+    model_package_arn: str = ""
+    model_package_version: int = 0
+    approval_status: str = ""
     artifact_sha256: str
     rows_in: int
     predicted: int
@@ -60,11 +64,11 @@ class Manifest:
     predictions: str
     rejects: str
     report: str
-    shards: int
+    shards: int = 1
     bytes_in: int
     seconds: float
     code_version: str
-    job_id: str
+    job_id: str = ""
 
 
 def read(s3: S3Client, bucket: str, prefix: str) -> dict[str, Any] | None:
@@ -82,19 +86,28 @@ def write(s3: S3Client, bucket: str, prefix: str, manifest: Manifest) -> bool:
     return put_once(s3, bucket, prefix + NAME, asdict(manifest))
 
 
-def counts(tally: Tally) -> dict[str, Any]:
-    """The fields of a manifest that a tally fills."""
+def told(
+    tally: Tally, info: Mapping[str, Any], reason: str, predictions: str, prefix: str = ""
+) -> dict[str, Any]:
+    """The fields that say what became of the rows: failed for a `reason`, or with results that lie
+    below `prefix`, the predictions by that name."""
     return {
+        "outcome": "failed" if reason else "succeeded",
+        "reason": reason,
         "rows_in": tally.predicted + tally.rejected,
         "predicted": tally.predicted,
         "rejected": tally.rejected,
         "for_review": tally.for_review,
         "labels": dict(sorted(tally.labels.items())),
         "confidence": {"histogram": tally.confidence, "quantiles": tally.quantiles()},
+        "reference": _reference(info),
+        "predictions": prefix + predictions if predictions else "",
+        "rejects": prefix + REJECTS if predictions else "",
+        "report": prefix + REPORT if predictions else "",
     }
 
 
-def reference(info: Mapping[str, Any]) -> dict[str, Any] | None:
+def _reference(info: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `model.json` says of the training, to compare predictions with; None if it does not."""
     data = info.get("training_data")
     labels = data.get("labels") if isinstance(data, Mapping) else None

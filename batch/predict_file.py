@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batch import manifest
-from batch.manifest import Manifest
+from batch.manifest import REJECTS, REPORT, Manifest
 from batch.model import Predicts, sha256_of
 from batch.objects import json_bytes, legible
 from batch.outputs import predictions_name, rejects_writer
@@ -25,8 +25,6 @@ from batch.tables import Format, open_table
 from batch.tally import Tally
 from steps.errors import InputError
 
-REJECTS = "rejects.csv"
-REPORT = "report.html"
 OUTPUTS = (
     *(f"predictions{form.value}{packed}" for form in Format for packed in ("", ".gz")),
     REJECTS,
@@ -115,27 +113,12 @@ def predict_file(
         except InputError as error:
             tally, name, reason = Tally(), "", str(error)
         document = Manifest(
-            outcome="failed" if reason else "succeeded",
-            reason=reason,
-            upload_id="",
-            bucket="",
+            **manifest.told(tally, info, reason, name),
             key=path.name,
-            version="",
-            etag="",
-            model_package_arn="",
-            model_package_version=0,
-            approval_status="",
             artifact_sha256=_sum(model),
-            **manifest.counts(tally),
-            reference=manifest.reference(info),
-            predictions=name,
-            rejects=REJECTS if name else "",
-            report=REPORT if name else "",
-            shards=1,
             bytes_in=path.stat().st_size if path.is_file() else 0,
             seconds=round(time.monotonic() - started, 3),
             code_version=os.environ.get("CLAIMFLOW_CODE_VERSION", "unknown"),
-            job_id="",
         )
         if name:
             (folder / REPORT).write_text(render(document, tally, {}, info), "utf-8")

@@ -29,7 +29,6 @@ from batch.report_page import (
 )
 from batch.tally import Tally
 
-NAME = "report.html"
 MOST_LABELS = 30
 DRAWN = 50  # bars of the histogram
 
