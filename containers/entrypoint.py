@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from typing import NoReturn
 
 MODULES = {
     "train": "steps.train",
@@ -25,5 +27,13 @@ def main(arguments: list[str]) -> int:
     return int(importlib.import_module(MODULES[command]).main())
 
 
+def end(code: int) -> NoReturn:
+    """Ends the process when all is written. MXNet's engine is not taken down with the interpreter:
+    that now and then waits for ever (apache/mxnet#8997), and a job that is done would not end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

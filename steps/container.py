@@ -7,6 +7,7 @@ information" and "Create a processing container".
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import re
@@ -101,6 +102,8 @@ def run_step(step: Callable[[Container], None]) -> int:
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
+    faulthandler.enable()  # a crash in native code leaves its place in the job's log, too
+    faulthandler.register(signal.SIGUSR1)  # as does a job that hangs, when it is asked
     container = Container.from_environment()
     try:
         step(container)

@@ -6,6 +6,7 @@ folder to predictions, a crash in the middle included.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -37,24 +38,48 @@ class Line:
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """Runs a command, expects its exit code and returns what it printed, errors included."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=self.folder,
-            env={
-                **os.environ,  # the first start installs: it may need a proxy or certificates
-                "PYTHONPATH": str(ROOT),
-                "CLAIMFLOW_STATE": str(self.folder / "state"),
-                **self.variables,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines.cli", *arguments],
+                cwd=self.folder,
+                env={
+                    **os.environ,  # the first start installs: it may need a proxy or certificates
+                    "PYTHONPATH": str(ROOT),
+                    "CLAIMFLOW_STATE": str(self.folder / "state"),
+                    **self.variables,
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stdout or b"").decode(errors="replace")
+            pytest.fail(f"{arguments} stands still after\n{said}\n{self.standstill()}")
         assert done.returncode == code, done.stdout
         assert "Traceback" not in done.stdout
         return done.stdout
+
+    def standstill(self) -> str:
+        """What every process of this local cloud does, and where its threads are."""
+        mine = f"CLAIMFLOW_STATE={self.folder / 'state'}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if mine in (process / "environ").read_bytes() or str(self.folder) in command:
+                    state = re.findall(r"State:\s+(.*)", (process / "status").read_text())
+                    found.append(f"{process.name} {state} {command[:200]}")
+                    if "pipelines.local.server" in command or "entrypoint.py" in command:
+                        os.kill(int(process.name), signal.SIGUSR1)
+        time.sleep(2)  # until they have written
+        logs = [self.folder / "state" / "local.log", self.folder / "state/mlflow/server.log"]
+        logs += sorted(self.folder.glob("state/logs/**/*.jsonl"), key=os.path.getmtime)[-3:]
+        for log in filter(Path.exists, logs):
+            tail = log.read_text(errors="replace").splitlines()[-120:]
+            found += [f"--- {log.name}", *(line[:300] for line in tail)]
+        return "\n".join(found)
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import fcntl
 import json
 import os
@@ -39,6 +40,8 @@ def main() -> int:
 
 
 def _serve(state: Path, tracking: bool) -> int:
+    # `kill -USR1` writes what each thread does into the log: how a standstill is explained.
+    faulthandler.register(signal.SIGUSR1)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
