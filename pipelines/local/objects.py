@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,10 +92,17 @@ class Mirror:
             if self._seen.get(path) != state:
                 name = path.relative_to(self._folder).as_posix()
                 try:
-                    self._objects.upload(path, f"{str(self._uri).rstrip('/')}/{name}")
+                    self._upload_copy(path, f"{str(self._uri).rstrip('/')}/{name}")
                 except FileNotFoundError:  # replaced in this moment: it comes with the next round
                     continue
                 self._seen[path] = state
+
+    def _upload_copy(self, path: Path, uri: str) -> None:
+        """The job may replace or cut the file at any moment, and an upload opens it anew for each
+        of its parts: one that found less than it had announced would wait for its time-out."""
+        with tempfile.NamedTemporaryFile(dir=self._folder.parent, prefix=".mirror-") as copy:
+            shutil.copyfile(path, copy.name)
+            self._objects.upload(Path(copy.name), uri)
 
     def _files(self) -> dict[Path, tuple[int, int]]:
         states = {}
