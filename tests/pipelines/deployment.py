@@ -113,8 +113,13 @@ class Deployment:
         tally = Tally(predicted=10, rejected=2, for_review=3, labels={"fire": 7, "water": 3})
         tally.confidence[90] = 10
         done = Manifest(
-            outcome="failed" if reason else "succeeded",
-            reason=reason,
+            **manifest.told(
+                Tally() if reason else tally,
+                {},
+                reason,
+                "" if reason else "predictions.csv",
+                prefix,
+            ),
             upload_id=upload,
             bucket=SETTINGS.bucket("predictions"),
             key="incoming/claims.csv",
@@ -124,12 +129,6 @@ class Deployment:
             model_package_version=3,
             approval_status="Approved",
             artifact_sha256="",
-            **manifest.counts(Tally() if reason else tally),
-            reference=None,
-            predictions=f"{prefix}predictions.csv",
-            rejects=f"{prefix}rejects.csv",
-            report=f"{prefix}report.html",
-            shards=1,
             bytes_in=100,
             seconds=1.5,
             code_version="abc",
