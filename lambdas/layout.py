@@ -9,7 +9,18 @@
     announced/<id>                    when the sweep last put the upload into the queue again
     sweeps/state.json                 where the next sweep goes on
 
-and in the models bucket `serving/<model package group>.json`, the ceiling (`registry.py`).
+in the models bucket
+
+    serving/<group>.json              the ceiling of a model package group (`registry.py`)
+    decisions/<group>/<time>-<8 hex>.json   what was decided about a version (`decisions.py`)
+
+and in the data bucket
+
+    labelled/train/, labelled/test/   labelled claims, as they are added
+    versions/<version>/train/, test/  copies of the files of a data version, in order
+    versions/<version>/plan.json      which copies those are, before they are made
+    versions/<version>/manifest.json  the same, last: the version is complete
+    versions/files/<sum>.json         what was counted of a labelled file
 
 `<id>` is the first 32 hexadecimal digits of
 
@@ -24,6 +35,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import datetime
 
 INCOMING = "incoming/"
 WAITING = "waiting/"
@@ -34,13 +46,19 @@ ANNOUNCED = "announced/"
 SWEEP_STATE = "sweeps/state.json"
 MANIFEST = "manifest.json"
 
+LABELLED = "labelled/"
+VERSIONS = "versions/"
+TRAIN, TEST = SETS = ("train", "test")
+
 KEY_LIMIT = 1024  # bytes of UTF-8 in an S3 key
+LONGEST_NAME = 200  # characters: a container's file system takes 255 bytes
 LONGEST_FILE = len("retry-9999/predictions.jsonl.gz")
 
 _JOB_NAME = re.compile(r"predict-([0-9a-f]{32})(?:-([1-9][0-9]*))?")
 _MANIFEST_KEY = re.compile(
     r"results/.*/([0-9a-f]{32})/(?:retry-([1-9][0-9]*)/)?manifest\.json", re.DOTALL
 )
+_VERSION = re.compile(r"versions/([0-9a-f]{16})/")
 _RETRY = re.compile(r"retry-[1-9][0-9]*/\Z")
 
 
@@ -82,6 +100,42 @@ def notice_key(upload: str, attempt: int, outcome: str) -> str:
 def serving_key(group: str) -> str:
     """Where the ceiling of a model package group lies in the models bucket."""
     return f"serving/{group}.json"
+
+
+def decision_key(group: str, time: datetime, name: str) -> str:
+    """Where a decision is recorded; `name` are 8 hexadecimal digits that make it unique."""
+    return f"decisions/{group}/{time:%Y%m%dT%H%M%S%fZ}-{name}.json"
+
+
+def labelled_set(key: str) -> str | None:
+    """Whether a labelled file is to train or to test with; None for any other object."""
+    for name in SETS:
+        if key.startswith(f"{LABELLED}{name}/") and not key.endswith("/"):  # a console's folder
+            return name
+    return None
+
+
+def counted_key(key: str, version: str) -> str:
+    """Where it lies what was counted of a labelled file: of its version id, or else its ETag."""
+    digest = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()
+    return f"{VERSIONS}files/{digest[:32]}.json"
+
+
+def version_prefix(version: str) -> str:
+    """Below it lies all of a data version."""
+    return f"{VERSIONS}{version}/"
+
+
+def copy_key(version: str, name: str, number: int, key: str) -> str:
+    """Where the copy of a labelled file lies in a data version: its set, its place, its name."""
+    last = re.sub(r"[^A-Za-z0-9._-]", "_", key.rpartition("/")[2])[:LONGEST_NAME]
+    return f"{version_prefix(version)}{name}/{number:04d}-{last}"
+
+
+def parse_version(uri: str, bucket: str) -> str | None:
+    """The data version that an address in the data bucket is of."""
+    match = _VERSION.match(uri.removeprefix(f"s3://{bucket}/"))
+    return match[1] if match else None
 
 
 def job_name(upload: str, attempt: int = 1) -> str:

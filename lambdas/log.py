@@ -10,7 +10,7 @@ from typing import Literal
 
 NAMESPACE = "claimflow"
 
-Unit = Literal["Count", "Seconds"]
+Unit = Literal["Count", "Seconds", "None"]
 
 
 def log(event: str, **fields: object) -> None:

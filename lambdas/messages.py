@@ -8,7 +8,7 @@ have no reason.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lambdas.log import log
@@ -39,8 +39,9 @@ class Handler(Protocol):
     def handle(self, body: str, deadline: datetime) -> None:
         """Handles one message. Whatever it raises, the message may be handled again."""
 
-    def upload_id(self, body: str) -> str:
+    def upload_id(self, body: str) -> str:  # noqa: ARG002 - most are about no upload
         """The upload that a message is about; empty where it is not known, whatever the body."""
+        return ""
 
 
 class DeadLetters:
@@ -83,6 +84,10 @@ def handle_batch(
         if not _is_done(message, deadline, handler, dead_letters):
             failures.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failures}
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def one_line(text: str, longest: int) -> str:

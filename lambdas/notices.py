@@ -135,6 +135,36 @@ def job_failed(key: str, upload_id: str, job_id: str, reason: str, place: Place)
     return Notice(_subject("Not classified yet", name), _text(lines, {"upload_id": upload_id}))
 
 
+def fresh_labels_needed(alarm: str, bucket: str) -> Notice:
+    """The claims have drifted away from the training data, and there is no newer training data."""
+    lines = [
+        "The claims of these days are no longer like those that the model learnt from. Nothing has",
+        "been labelled since it was trained: to train it once more would give the same model.",
+        "",
+        "What to do:",
+        "  Have some hundred of the newest claims labelled by people, and add the file with:",
+        "  claimflow data add FILE",
+        f"  or put it into s3://{bucket}/labelled/train/",
+        "",
+        "What noticed it:",
+        f"  {one_line(alarm, LONGEST_NAME)}",
+        "",
+    ]
+    return Notice("Fresh labels are needed", "\n".join(lines))
+
+
+def not_trained(reason: str) -> Notice:
+    """Something asked for a training, which lacks something that people can give it."""
+    lines = [
+        "New labelled claims or a drift asked for a training. It was not started.",
+        "",
+        "Why, and what to do:",
+        f"  {one_line(reason, LONGEST_REASON)}",
+        "",
+    ]
+    return Notice("No training was started", "\n".join(lines))
+
+
 def file_name(key: str) -> str:
     """The last part of a key, on one line."""
     return one_line(key.rstrip("/").rpartition("/")[2], LONGEST_NAME) or "(a name of blanks)"

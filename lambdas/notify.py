@@ -7,22 +7,26 @@ dies between the two, or the same event is handled twice at the same moment.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lambdas import clients, layout, messages, notices
+from lambdas import clients, layout, messages, notices, objects
+from lambdas.drift import prediction_drift
 from lambdas.events import Ignored, MalformedEventError, parse_object
-from lambdas.log import log, log_metrics
-from lambdas.messages import DeadLetters, LambdaContext
+from lambdas.log import Unit, log, log_metrics
+from lambdas.messages import DeadLetters, LambdaContext, utc_now
 from lambdas.notices import Notice, Place
 from lambdas.settings import NotifySettings
 from lambdas.submissions import Submissions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+Metrics = dict[Unit, dict[str, float]]
 
 
 class UnreadableManifestError(Exception):
@@ -119,15 +123,20 @@ class Notifier:
         try:
             if manifest["outcome"] == "succeeded":
                 notice = notices.classified(manifest, prefix, self._place)
-                metrics = {
-                    "JobsSucceeded": 1,
-                    "RowsPredicted": int(manifest["predicted"]),
-                    "RowsRejected": int(manifest["rejected"]),
-                    "RowsForReview": int(manifest["for_review"]),
+                metrics: Metrics = {
+                    "Count": {
+                        "JobsSucceeded": 1,
+                        "RowsPredicted": int(manifest["predicted"]),
+                        "RowsRejected": int(manifest["rejected"]),
+                        "RowsForReview": int(manifest["for_review"]),
+                    }
                 }
+                drift = prediction_drift(manifest)
+                if drift is not None:
+                    metrics["None"] = {"PredictionDrift": drift}
             else:
                 notice = notices.unreadable(manifest, prefix, self._place)
-                metrics = {"JobsFailed": 1}
+                metrics = {"Count": {"JobsFailed": 1}}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnreadableManifestError(f"{settled.key} lacks {error}") from error
         self._tell(settled, str(manifest["outcome"]), notice, metrics)
@@ -145,13 +154,14 @@ class Notifier:
         notice = notices.job_failed(
             submission.key, failed.upload_id, failed.job_id, failed.reason, self._place
         )
-        self._tell(failed, "failed", notice, {"JobsFailed": 1})
+        self._tell(failed, "failed", notice, {"Count": {"JobsFailed": 1}})
 
     def _tell(
-        self, about: Settled | JobFailed, outcome: str, notice: Notice, metrics: Mapping[str, float]
+        self, about: Settled | JobFailed, outcome: str, notice: Notice, metrics: Metrics
     ) -> None:
         marker = layout.notice_key(about.upload_id, about.attempt, outcome)
-        if self._read(marker) is not None:
+        bucket = self._settings.results_bucket
+        if objects.read(self._s3, bucket, marker) is not None:
             log("duplicate", upload_id=about.upload_id, attempt=about.attempt, outcome=outcome)
             return
         self._sns.publish(
@@ -164,32 +174,22 @@ class Notifier:
             },
         )
         now = self.now()
-        log_metrics(self._settings.deployment, now, metrics)
-        self._s3.put_object(
-            Bucket=self._settings.results_bucket,
-            Key=marker,
-            Body=json.dumps({"told_at": now.isoformat()}).encode(),
-            ContentType="application/json",
-        )
+        for unit, values in metrics.items():
+            log_metrics(self._settings.deployment, now, values, unit)
+        objects.put_json(self._s3, bucket, marker, {"told_at": now.isoformat()})
         log("told", upload_id=about.upload_id, attempt=about.attempt, outcome=outcome)
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
-        body = self._read(key)
-        if body is None:
+        found = objects.read(self._s3, self._settings.results_bucket, key)
+        if found is None:
             return None
         try:
-            manifest = json.loads(body)
+            manifest = json.loads(found.body)
         except ValueError as error:
             raise UnreadableManifestError(f"{key} is not JSON") from error
         if not isinstance(manifest, dict) or manifest.get("outcome") not in ("succeeded", "failed"):
             raise UnreadableManifestError(f"{key} has no outcome succeeded or failed")
         return manifest
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._s3.get_object(Bucket=self._settings.results_bucket, Key=key)["Body"].read()
-        except self._s3.exceptions.NoSuchKey:
-            return None
 
 
 def _manifest_written(
@@ -223,15 +223,11 @@ def _last(name_or_arn: str) -> str:
     return name_or_arn.rpartition("/")[2]
 
 
-def _utc() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 @cache
 def _notifier() -> tuple[Notifier, DeadLetters]:
     """Made once for each process that Lambda keeps warm."""
     settings = NotifySettings.from_environment()
-    notifier = Notifier(settings, clients.s3(), clients.sns(), _utc)
+    notifier = Notifier(settings, clients.s3(), clients.sns(), utc_now)
     return notifier, DeadLetters(
         clients.sqs(), settings.dead_letter_queue_url, settings.max_receives
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lambdas import layout
+from lambdas import layout, objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -88,12 +88,11 @@ class Registry:
         UnreadableCeilingError: the object is there and does not say a version.
         """
         key = layout.serving_key(self.group)
-        try:
-            answer = self.s3.get_object(Bucket=self.models_bucket, Key=key)
-        except self.s3.exceptions.NoSuchKey:
+        found = objects.read(self.s3, self.models_bucket, key)
+        if found is None:
             return None
         try:
-            ceiling = json.loads(answer["Body"].read())["ceiling"]
+            ceiling = json.loads(found.body)["ceiling"]
             if type(ceiling) is not int or ceiling < 1:
                 raise ValueError(f"ceiling is {ceiling!r}")
         except (ValueError, KeyError, TypeError) as error:

@@ -1,15 +1,20 @@
-"""What the environment of each function says."""
+"""What the environment of each function says: a field for each variable."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, TypeVar, get_type_hints
 
 from lambdas import layout
 
 MIB = 1024 * 1024
 LARGEST_ARRAY = 10_000  # children of an array job, Batch's limit
+RECEIVES = {"low": 1, "high": 1000}
+
+Kind = TypeVar("Kind", bound="Settings")
 
 
 class SettingsError(Exception):
@@ -17,7 +22,43 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class ChampionSettings:
+class Settings:
+    """Settings, each from the environment variable of the same name in capital letters.
+
+    A field without a default is required. Its metadata may hold the bounds `low` and `high` of a
+    number, and the `variable` where that has another name. Texts in a tuple are separated by
+    commas.
+    """
+
+    @classmethod
+    def from_environment(cls: type[Kind], environment: Mapping[str, str] = os.environ) -> Kind:
+        """Reads the variables; one that is empty counts as missing: a template cannot leave one
+        out.
+
+        Raises
+        ------
+        SettingsError: with the names of all variables that are missing, or the one that does not
+            fit.
+        """
+        variables = {_variable(one): one for one in fields(cls)}
+        given = {name: environment.get(name) for name in variables}
+        missing = [
+            name for name, one in variables.items() if one.default is MISSING and not given[name]
+        ]
+        if missing:
+            raise SettingsError(f"the function's environment lacks {', '.join(missing)}")
+        types = get_type_hints(cls)
+        return cls(
+            **{
+                one.name: _parsed(name, text, types[one.name], one.metadata)
+                for name, one in variables.items()
+                if (text := given[name])
+            }
+        )
+
+
+@dataclass(frozen=True)
+class ChampionSettings(Settings):
     """The settings of `lambdas.champion`.
 
     Attributes
@@ -27,16 +68,10 @@ class ChampionSettings:
 
     models_bucket: str
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ChampionSettings:
-        """Raises SettingsError with the names of all variables that are missing."""
-        given = _Environment(environment, "MODELS_BUCKET")
-        return cls(models_bucket=given.text("MODELS_BUCKET"))
-
 
 @dataclass(frozen=True)
-class SubmitSettings:
-    """The settings of `lambdas.submit`, each from the environment variable of the same name.
+class SubmitSettings(Settings):
+    """The settings of `lambdas.submit`.
 
     Attributes
     ----------
@@ -63,49 +98,18 @@ class SubmitSettings:
     job_queue: str
     job_definition: str
     dead_letter_queue_url: str
-    max_receives: int
-    shard_bytes: int = 64 * MIB
-    max_shards: int = 100
+    max_receives: int = field(metadata=RECEIVES)
+    shard_bytes: int = field(default=64 * MIB, metadata={"low": 1, "high": 2**60})
+    max_shards: int = field(default=100, metadata={"low": 1, "high": LARGEST_ARRAY})
     text_column: str = ""
     formulas: str = ""
     incoming_prefix: str = layout.INCOMING
     incoming_suffixes: tuple[str, ...] = ()
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SubmitSettings:
-        """Raises SettingsError with the names of all variables that are missing."""
-        given = _Environment(
-            environment,
-            "MODEL_PACKAGE_GROUP",
-            "MODELS_BUCKET",
-            "UPLOAD_BUCKET",
-            "RESULTS_BUCKET",
-            "JOB_QUEUE",
-            "JOB_DEFINITION",
-            "DEAD_LETTER_QUEUE_URL",
-            "MAX_RECEIVES",
-        )
-        return cls(
-            model_package_group=given.text("MODEL_PACKAGE_GROUP"),
-            models_bucket=given.text("MODELS_BUCKET"),
-            upload_bucket=given.text("UPLOAD_BUCKET"),
-            results_bucket=given.text("RESULTS_BUCKET"),
-            job_queue=given.text("JOB_QUEUE"),
-            job_definition=given.text("JOB_DEFINITION"),
-            dead_letter_queue_url=given.text("DEAD_LETTER_QUEUE_URL"),
-            max_receives=given.number("MAX_RECEIVES", 1, 1000),
-            shard_bytes=given.number("SHARD_BYTES", 1, 2**60, cls.shard_bytes),
-            max_shards=given.number("MAX_SHARDS", 1, LARGEST_ARRAY, cls.max_shards),
-            text_column=given.text("TEXT_COLUMN"),
-            formulas=given.text("FORMULAS"),
-            incoming_prefix=given.text("INCOMING_PREFIX", cls.incoming_prefix),
-            incoming_suffixes=given.words("INCOMING_SUFFIXES"),
-        )
-
 
 @dataclass(frozen=True)
-class NotifySettings:
-    """The settings of `lambdas.notify`, each from the environment variable of the same name.
+class NotifySettings(Settings):
+    """The settings of `lambdas.notify`.
 
     Attributes
     ----------
@@ -121,36 +125,14 @@ class NotifySettings:
     results_bucket: str
     job_queue: str
     dead_letter_queue_url: str
-    max_receives: int
+    max_receives: int = field(metadata=RECEIVES)
     deployment: str
-    endpoint: str = ""
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> NotifySettings:
-        """Raises SettingsError with the names of all variables that are missing."""
-        given = _Environment(
-            environment,
-            "TOPIC_ARN",
-            "RESULTS_BUCKET",
-            "JOB_QUEUE",
-            "DEAD_LETTER_QUEUE_URL",
-            "MAX_RECEIVES",
-            "DEPLOYMENT",
-        )
-        return cls(
-            topic_arn=given.text("TOPIC_ARN"),
-            results_bucket=given.text("RESULTS_BUCKET"),
-            job_queue=given.text("JOB_QUEUE"),
-            dead_letter_queue_url=given.text("DEAD_LETTER_QUEUE_URL"),
-            max_receives=given.number("MAX_RECEIVES", 1, 1000),
-            deployment=given.text("DEPLOYMENT"),
-            endpoint=given.text("AWS_ENDPOINT_URL"),
-        )
+    endpoint: str = field(default="", metadata={"variable": "AWS_ENDPOINT_URL"})
 
 
 @dataclass(frozen=True)
-class SweepSettings:
-    """The settings of `lambdas.sweep`, each from the environment variable of the same name.
+class SweepSettings(Settings):
+    """The settings of `lambdas.sweep`.
 
     Attributes
     ----------
@@ -167,59 +149,71 @@ class SweepSettings:
     upload_bucket: str
     results_bucket: str
     upload_queue_url: str
-    minimum_age_seconds: int
+    minimum_age_seconds: int = field(metadata={"low": 0, "high": 2**31})
     deployment: str
     incoming_prefix: str = layout.INCOMING
     incoming_suffixes: tuple[str, ...] = ()
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SweepSettings:
-        """Raises SettingsError with the names of all variables that are missing."""
-        given = _Environment(
-            environment,
-            "MODEL_PACKAGE_GROUP",
-            "MODELS_BUCKET",
-            "UPLOAD_BUCKET",
-            "RESULTS_BUCKET",
-            "UPLOAD_QUEUE_URL",
-            "MINIMUM_AGE_SECONDS",
-            "DEPLOYMENT",
+
+@dataclass(frozen=True)
+class RetrainSettings(Settings):
+    """The settings of `lambdas.retrain`.
+
+    Attributes
+    ----------
+    pipeline_name: the pipeline that it starts.
+    data_bucket: holds the labelled claims and the data versions.
+    quiet_seconds: for so long nothing must have been added before it starts on an upload; the queue
+        delays each message by as much.
+    topic_arn: the SNS topic, for what people have to do.
+    dead_letter_queue_url, max_receives: where a message goes that fails so many times.
+    """
+
+    pipeline_name: str
+    data_bucket: str
+    quiet_seconds: int = field(metadata={"low": 0, "high": 900})  # SQS delays no longer
+    topic_arn: str
+    dead_letter_queue_url: str
+    max_receives: int = field(metadata=RECEIVES)
+
+
+@dataclass(frozen=True)
+class ApproveSettings(Settings):
+    """The settings of `lambdas.approve`.
+
+    Attributes
+    ----------
+    model_package_group: the only group whose versions are ours.
+    models_bucket: holds the evaluations and the decisions.
+    dead_letter_queue_url, max_receives: where a message goes that fails so many times.
+    approve_accuracy: a version with at least so much may be approved; None leaves all to people.
+    approve_regression: what it may have lost against the champion, at the far end of the interval.
+    """
+
+    model_package_group: str
+    models_bucket: str
+    dead_letter_queue_url: str
+    max_receives: int = field(metadata=RECEIVES)
+    approve_accuracy: float | None = field(default=None, metadata={"low": 0, "high": 1})
+    approve_regression: float = field(default=0.0, metadata={"low": -1, "high": 1})
+
+
+def _variable(one: Field[Any]) -> str:
+    return str(one.metadata.get("variable", one.name.upper()))
+
+
+def _parsed(name: str, text: str, kind: Any, bounds: Mapping[str, Any]) -> Any:
+    if kind is str:
+        return text
+    if kind == tuple[str, ...]:
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+    read, what = (int, "a whole number") if kind is int else (float, "a number")
+    try:
+        number = read(text)
+    except ValueError:
+        number = math.nan
+    if not bounds["low"] <= number <= bounds["high"]:
+        raise SettingsError(
+            f"{name} is {text!r}: expected {what} {bounds['low']} to {bounds['high']}"
         )
-        return cls(
-            model_package_group=given.text("MODEL_PACKAGE_GROUP"),
-            models_bucket=given.text("MODELS_BUCKET"),
-            upload_bucket=given.text("UPLOAD_BUCKET"),
-            results_bucket=given.text("RESULTS_BUCKET"),
-            upload_queue_url=given.text("UPLOAD_QUEUE_URL"),
-            minimum_age_seconds=given.number("MINIMUM_AGE_SECONDS", 0, 2**31),
-            deployment=given.text("DEPLOYMENT"),
-            incoming_prefix=given.text("INCOMING_PREFIX", cls.incoming_prefix),
-            incoming_suffixes=given.words("INCOMING_SUFFIXES"),
-        )
-
-
-class _Environment:
-    """Reads variables; one that is empty counts as missing: a template cannot leave one out."""
-
-    def __init__(self, variables: Mapping[str, str], *required: str) -> None:
-        missing = [name for name in required if not variables.get(name)]
-        if missing:
-            raise SettingsError(f"the function's environment lacks {', '.join(missing)}")
-        self._variables = variables
-
-    def text(self, name: str, default: str = "") -> str:
-        return self._variables.get(name) or default
-
-    def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        given = self._variables.get(name) or str(default)
-        try:
-            number = int(given)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SettingsError(f"{name} is {given!r}: expected a whole number {low} to {high}")
-        return number
-
-    def words(self, name: str) -> tuple[str, ...]:
-        words = self._variables.get(name, "").split(",")
-        return tuple(word.strip() for word in words if word.strip())
+    return number

@@ -14,10 +14,9 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
-
-from lambdas import layout
+from lambdas import layout, objects
 from lambdas.events import Upload
+from lambdas.objects import Object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -89,7 +88,7 @@ class Submissions:
         """
         key = layout.submission_key(upload_id)
         found = self._get(key)
-        return None if found is None else Stored(_record(Submission, found[0], key), found[1])
+        return None if found is None else Stored(_record(Submission, found.body, key), found.etag)
 
     def claim(self, submission: Submission) -> Stored:
         """Writes a new record, or raises ClaimedError if there is one by now."""
@@ -122,7 +121,7 @@ class Submissions:
         if found is None:
             return None
         try:
-            return str(json.loads(found[0])["outcome"])
+            return str(json.loads(found.body)["outcome"])
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableRecordError(f"{self._address(key)} is no manifest: {error}") from error
 
@@ -148,39 +147,24 @@ class Submissions:
         UnreadableRecordError: as `read`.
         """
         found = self._get(key)
-        return None if found is None else _record(Upload, found[0], key)
+        return None if found is None else _record(Upload, found.body, key)
 
     def stop_waiting(self, upload_id: str) -> None:
         """Removes the marker, if there is one."""
         self._s3.delete_object(Bucket=self._bucket, Key=layout.waiting_key(upload_id))
 
-    def _get(self, key: str) -> tuple[bytes, str] | None:
-        try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
-        except self._s3.exceptions.NoSuchKey:
-            return None
-        return answer["Body"].read(), answer["ETag"]
+    def _get(self, key: str) -> Object | None:
+        return objects.read(self._s3, self._bucket, key)
 
     def _put(self, submission: Submission, **condition: str) -> Stored:
         key = layout.submission_key(submission.upload_id)
-        try:
-            answer = self._s3.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=json.dumps(asdict(submission), ensure_ascii=False, indent=1).encode(),
-                ContentType="application/json",
-                **condition,  # type: ignore[arg-type]
-            )
-        except ClientError as error:
-            # 412: the condition does not hold; 409: another conditional write is under way.
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {409, 412}:
-                raise
-            # It may be our own write that stands there: its answer was lost, and boto3 repeated it.
-            stored = self.read(submission.upload_id)
-            if stored is not None and stored.submission == submission:
-                return stored
-            raise ClaimedError(f"another invocation has just written {key}") from error
-        return Stored(submission, answer["ETag"])
+        etag = objects.put_json(self._s3, self._bucket, key, asdict(submission), **condition)
+        if etag is not None:
+            return Stored(submission, etag)
+        stored = self.read(submission.upload_id)
+        if stored is not None and stored.submission == submission:
+            return stored  # our own write, after all
+        raise ClaimedError(f"another invocation has just written {key}")
 
     def _address(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from lambdas import clients, layout, messages
 from lambdas.events import Approval, Ignored, Retry, Upload, parse
 from lambdas.jobs import Jobs
 from lambdas.log import log
-from lambdas.messages import DeadLetters, HopelessError, LambdaContext
+from lambdas.messages import DeadLetters, HopelessError, LambdaContext, utc_now
 from lambdas.registry import ModelPackage, Registry
 from lambdas.settings import SubmitSettings
 from lambdas.submissions import ClaimedError, Stored, Submission, Submissions
@@ -268,10 +268,6 @@ class Submitter:
             raise OutOfTimeError(f"too little time is left to handle upload {upload_id}")
 
 
-def _utc() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 @cache
 def _submitter() -> tuple[Submitter, DeadLetters]:
     """Made once for each process that Lambda keeps warm."""
@@ -284,8 +280,8 @@ def _submitter() -> tuple[Submitter, DeadLetters]:
         settings,
         Submissions(s3, settings.results_bucket),
         registry,
-        Jobs(settings, clients.batch(), clients.batch_once(), _utc),
-        _utc,
+        Jobs(settings, clients.batch(), clients.batch_once(), utc_now),
+        utc_now,
     )
     return submitter, DeadLetters(
         clients.sqs(), settings.dead_letter_queue_url, settings.max_receives

@@ -15,10 +15,10 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lambdas import clients, layout
+from lambdas import clients, layout, objects
 from lambdas.events import Upload, announcement, stored_upload
 from lambdas.log import log, log_metrics
-from lambdas.messages import LambdaContext
+from lambdas.messages import LambdaContext, utc_now
 from lambdas.registry import Registry
 from lambdas.settings import SweepSettings
 
@@ -252,19 +252,15 @@ class Sweep:
             return State()
 
     def _write_state(self, state: State) -> None:
-        self._s3.put_object(
-            Bucket=self.settings.results_bucket,
-            Key=layout.SWEEP_STATE,
-            Body=json.dumps(asdict(state)).encode(),
-            ContentType="application/json",
-        )
+        bucket = self.settings.results_bucket
+        objects.put_json(self._s3, bucket, layout.SWEEP_STATE, asdict(state))
 
     def _read(self, key: str) -> dict[str, Any] | None:
         """A JSON object, None where there is none that can be read."""
+        found = objects.read(self._s3, self.settings.results_bucket, key)
         try:
-            answer = self._s3.get_object(Bucket=self.settings.results_bucket, Key=key)
-            document = json.loads(answer["Body"].read())
-        except (self._s3.exceptions.NoSuchKey, ValueError):
+            document = json.loads(found.body) if found else None
+        except ValueError:
             return None
         return document if isinstance(document, dict) else None
 
@@ -284,10 +280,6 @@ def _is_due(
     return now - announced >= min(max(announced - created, minimum_age), LONGEST_GAP)
 
 
-def _utc() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 @cache
 def _sweep() -> Sweep:
     """Made once for each process that Lambda keeps warm."""
@@ -296,4 +288,4 @@ def _sweep() -> Sweep:
     registry = Registry(
         clients.sagemaker(), s3, settings.models_bucket, settings.model_package_group
     )
-    return Sweep(settings, s3, clients.sqs(), registry, _utc)
+    return Sweep(settings, s3, clients.sqs(), registry, utc_now)

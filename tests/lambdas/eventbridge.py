@@ -90,3 +90,20 @@ def job_change(name: str, status: str = "FAILED", **more: Any) -> str:
             },
         }
     )
+
+
+def alarm(name: str, state: str = "ALARM") -> str:
+    """The body of a message with EventBridge's event of an alarm's new state."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
+            "detail-type": "CloudWatch Alarm State Change",
+            "source": "aws.cloudwatch",
+            "detail": {
+                "alarmName": name,
+                "state": {"value": state, "reason": "Threshold Crossed"},
+                "previousState": {"value": "OK"},
+            },
+        }
+    )

@@ -1,5 +1,5 @@
-"""S3, Batch, SageMaker and SQS in memory: as much of them as the functions use, and as fast as a
-property test needs. `test_fakes.py` holds them against moto.
+"""S3, Batch, SageMaker, SQS and SNS in memory: as much of them as the functions use, and as fast
+as a property test needs. `test_fakes.py` holds them against moto and the local cloud.
 
 Every request passes through `call`, so that a test can let it fail, or the caller die.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,6 +62,7 @@ class FakeS3:
     now: Callable[[], datetime]
     call: Call = at_once
     buckets: dict[str, dict[str, list[Object]]] = field(default_factory=dict)
+    _writes: int = 0
 
     class exceptions:  # noqa: N801 - boto3's name
         NoSuchKey = NoSuchKeyError
@@ -68,19 +70,46 @@ class FakeS3:
     def put_object(self, **request: Any) -> Any:
         return self.call("put_object", lambda: self._put(**request))
 
-    def get_object(self, Bucket: str, Key: str) -> Any:  # noqa: N803
+    def get_object(
+        self,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        VersionId: str = "",  # noqa: N803
+        IfMatch: str = "",  # noqa: N803
+    ) -> Any:
         def get() -> dict[str, Any]:
-            found = self.newest(Bucket, Key)
-            if found is None:
-                raise client_error("NoSuchKey", 404, NoSuchKeyError)
+            found = self._one(Bucket, Key, VersionId)
+            if IfMatch and IfMatch != found.etag:
+                raise client_error("PreconditionFailed", 412)
             return {"Body": io.BytesIO(found.body), "ETag": found.etag}
 
         return self.call("get_object", get)
 
+    def copy_object(
+        self,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        CopySource: dict[str, str],  # noqa: N803
+        CopySourceIfMatch: str,  # noqa: N803
+        TaggingDirective: str,  # noqa: ARG002, N803
+    ) -> None:
+        def copy() -> None:
+            found = self._one(
+                CopySource["Bucket"], CopySource["Key"], CopySource.get("VersionId", "")
+            )
+            if CopySourceIfMatch != found.etag:
+                raise client_error("PreconditionFailed", 412)
+            self._put(Bucket, Key, found.body)
+
+        self.call("copy_object", copy)
+
     def delete_object(self, Bucket: str, Key: str) -> None:  # noqa: N803
         self.call("delete_object", lambda: self._bucket(Bucket).pop(Key, None))
 
-    def get_paginator(self, _name: str) -> Pages:
+    def get_paginator(self, name: str) -> Pages:
+        if name == "list_object_versions":
+            return Pages(lambda **request: self.list_object_versions(**request, MaxKeys=1000))
+
         def listing(Bucket: str, Prefix: str) -> dict[str, Any]:  # noqa: N803
             keys = [key for key in sorted(self._bucket(Bucket)) if key.startswith(Prefix)]
             found = [self._bucket(Bucket)[key][0] for key in keys]
@@ -125,6 +154,7 @@ class FakeS3:
                         "ETag": one.etag,
                         "Size": len(one.body),
                         "LastModified": one.time,
+                        "IsLatest": one is self.newest(Bucket, one.key),
                     }
                     for one in shown
                 ],
@@ -135,6 +165,16 @@ class FakeS3:
     def newest(self, bucket: str, key: str) -> Object | None:
         """The current version of an object."""
         return self._bucket(bucket).get(key, [None])[0]
+
+    def _one(self, bucket: str, key: str, version: str) -> Object:
+        """A version of an object, without one the newest."""
+        versions = self._bucket(bucket).get(key, [])
+        for found in versions:
+            if version in ("", found.version):
+                return found
+        if version:
+            raise client_error("NoSuchVersion", 404)
+        raise client_error("NoSuchKey", 404, NoSuchKeyError)
 
     def _put(
         self,
@@ -154,7 +194,8 @@ class FakeS3:
             raise client_error("PreconditionFailed", 412)
         versions = self._bucket(Bucket).setdefault(Key, [])
         etag = '"' + hashlib.md5(Body, usedforsecurity=False).hexdigest() + '"'
-        version = f"v{len(versions) + 1}"
+        self._writes += 1
+        version = f"v{self._writes}"
         versions.insert(0, Object(Key, Body, etag, version, self.now()))
         return {"ETag": etag, "VersionId": version}
 
@@ -244,3 +285,111 @@ class FakeSqs:
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
         return self.call("send_message_batch", send)
+
+
+@dataclass
+class FakeSns:
+    """What was published."""
+
+    call: Call = at_once
+    published: list[dict[str, str]] = field(default_factory=list)
+
+    def publish(self, **message: str) -> None:
+        self.call("publish", lambda: self.published.append(message))
+
+
+class ResourceNotFoundError(ClientError):
+    """As boto3's `client.exceptions.ResourceNotFound`."""
+
+
+@dataclass
+class FakePipeline:
+    """One pipeline of SageMaker and its executions, which end only if they are told to.
+
+    `definition` is what is stored, None without a pipeline. An execution is a document with
+    `Definition`, `Parameters` (those that were given), `Status`, `Steps` (names), `Token`, `Time`.
+    """
+
+    now: Callable[[], datetime]
+    call: Call = at_once
+    definition: dict[str, Any] | None = None
+    executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    class exceptions:  # noqa: N801 - boto3's name
+        ResourceNotFound = ResourceNotFoundError
+
+    def describe_pipeline(self, PipelineName: str) -> Any:  # noqa: ARG002, N803
+        return self.call("describe_pipeline", lambda: {"PipelineDefinition": self._stored()})
+
+    def describe_pipeline_definition_for_execution(
+        self,
+        PipelineExecutionArn: str,  # noqa: N803
+    ) -> Any:
+        found = self.executions[PipelineExecutionArn]["Definition"]
+        return self.call("describe_definition", lambda: {"PipelineDefinition": found})
+
+    def start_pipeline_execution(
+        self,
+        PipelineName: str,  # noqa: N803
+        PipelineParameters: list[dict[str, str]],  # noqa: N803
+        ClientRequestToken: str,  # noqa: N803
+    ) -> Any:
+        def start() -> dict[str, str]:
+            text = self._stored()
+            for arn, one in self.executions.items():
+                if one["Token"] == ClientRequestToken:
+                    return {"PipelineExecutionArn": arn}
+            known = [one["Name"] for one in json.loads(text)["Parameters"]]
+            given = {one["Name"]: one["Value"] for one in PipelineParameters}
+            if given.keys() - set(known):
+                raise client_error("ValidationException", 400)
+            arn = f"arn:aws:sagemaker:eu-west-1:123456789012:pipeline/{PipelineName}/execution/"
+            arn += f"e{len(self.executions) + 1}"
+            self.executions[arn] = {
+                "Definition": text,
+                "Parameters": given,
+                "Status": "Executing",
+                "Steps": [],
+                "Token": ClientRequestToken,
+                "Time": self.now(),
+            }
+            return {"PipelineExecutionArn": arn}
+
+        return self.call("start_pipeline_execution", start)
+
+    def get_paginator(self, name: str) -> Pages:
+        def executions(**_request: str) -> dict[str, Any]:
+            return {
+                "PipelineExecutionSummaries": [
+                    {
+                        "PipelineExecutionArn": arn,
+                        "StartTime": one["Time"],
+                        "PipelineExecutionStatus": one["Status"],
+                    }
+                    for arn, one in reversed(self.executions.items())
+                ]
+            }
+
+        def steps(PipelineExecutionArn: str) -> dict[str, Any]:  # noqa: N803
+            names = self.executions[PipelineExecutionArn]["Steps"]
+            return {"PipelineExecutionSteps": [{"StepName": one} for one in names]}
+
+        def parameters(PipelineExecutionArn: str) -> dict[str, Any]:  # noqa: N803
+            given = self.executions[PipelineExecutionArn]["Parameters"]
+            return {
+                "PipelineParameters": [
+                    {"Name": one, "Value": value} for one, value in given.items()
+                ]
+            }
+
+        listing: Any = {
+            "list_pipeline_executions": executions,
+            "list_pipeline_execution_steps": steps,
+            "list_pipeline_parameters_for_execution": parameters,
+        }[name]
+        return Pages(lambda **request: self.call(name, lambda: listing(**request)))
+
+    def _stored(self) -> str:
+        if self.definition is None:
+            raise client_error("ResourceNotFound", 400, ResourceNotFoundError)
+        return json.dumps(self.definition)

@@ -1,9 +1,11 @@
-"""The fakes of the property test behave as moto does, for all that the functions use of AWS."""
+"""The fakes behave as moto or the local cloud does, for all that the functions use of AWS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,7 +14,8 @@ from botocore.exceptions import ClientError
 from moto.core.config import default_user_config
 
 from tests.lambdas.eventbridge import GROUP, RESULTS
-from tests.lambdas.fakes import FakeBatch, FakeS3, FakeSageMaker
+from tests.lambdas.fakes import FakeBatch, FakePipeline, FakeS3, FakeSageMaker
+from tests.local.local_cloud import Cloud, wait_for
 
 
 @pytest.fixture(params=["fake", "moto"])
@@ -56,6 +59,35 @@ def test_what_is_missing(s3: Any) -> None:
     with pytest.raises(s3.exceptions.NoSuchKey):
         s3.get_object(Bucket=RESULTS, Key="none")
     s3.delete_object(Bucket=RESULTS, Key="none")
+
+
+def test_versions_are_read_and_copied_as_they_were(s3: Any) -> None:
+    first = s3.put_object(Bucket=RESULTS, Key="k", Body=b"1")
+    second = s3.put_object(Bucket=RESULTS, Key="k", Body=b"2")
+    version = {"VersionId": first["VersionId"]}
+    answer = s3.get_object(Bucket=RESULTS, Key="k", IfMatch=first["ETag"], **version)
+    assert answer["Body"].read() == b"1"
+    none = {"VersionId": "00000000-0000-0000-0000-000000000000"}
+    assert status(s3.get_object, Bucket=RESULTS, Key="k", **none)[0] == 404
+    refused = (412, "PreconditionFailed")
+    assert status(s3.get_object, Bucket=RESULTS, Key="k", IfMatch=first["ETag"]) == refused
+
+    def copy(etag: str, **version: str) -> tuple[int, str]:
+        source = {"Bucket": RESULTS, "Key": "k", **version}
+        more = {"CopySourceIfMatch": etag, "TaggingDirective": "REPLACE"}
+        return status(s3.copy_object, Bucket=RESULTS, Key="c", CopySource=source, **more)
+
+    assert copy(first["ETag"], **version) == (200, "")
+    assert s3.get_object(Bucket=RESULTS, Key="c")["Body"].read() == b"1"
+    assert copy(second["ETag"]) == (200, "")
+    assert s3.get_object(Bucket=RESULTS, Key="c")["Body"].read() == b"2"
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=RESULTS, Prefix="k")
+    listed = [one for page in pages for one in page["Versions"]]
+    assert {one["VersionId"]: one["IsLatest"] for one in listed} == {
+        first["VersionId"]: False,
+        second["VersionId"]: True,
+    }
+    assert {one["ETag"] for one in listed} == {first["ETag"], second["ETag"]}
 
 
 def test_listings(s3: Any) -> None:
@@ -150,3 +182,75 @@ def test_approved_versions_are_listed_and_described(
     assert described["ModelApprovalStatus"] == "Approved"
     containers = described["InferenceSpecification"]["Containers"]
     assert containers[0]["ModelDataUrl"] == "s3://models/model.tar.gz"
+
+
+@pytest.fixture(params=["fake", "local cloud"])
+def sagemaker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A pipeline `claims` that fails like one whose model has missed a bar."""
+    fails = {"Name": "ModelRejected", "Type": "Fail", "Arguments": {"ErrorMessage": "a bar"}}
+    document = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Cause", "Type": "String", "DefaultValue": "manual"}],
+        "Steps": [fails],
+    }
+    if request.param == "fake":
+        yield FakePipeline(lambda: datetime.now(timezone.utc), definition=document)
+        return
+    cloud = Cloud(tmp_path / "state")
+    role = "arn:aws:iam::123456789012:role/pipeline"
+    client = cloud.client("sagemaker")
+    client.create_pipeline(
+        PipelineName="claims",
+        PipelineDefinition=json.dumps(document),
+        RoleArn=role,
+        ClientRequestToken="c" * 32,
+    )
+    yield client
+    cloud.stop()
+
+
+def test_executions_are_started_once_and_tell_what_they_ran_with(sagemaker: Any) -> None:
+    def start(token: str, cause: str) -> str:
+        arn: str = sagemaker.start_pipeline_execution(
+            PipelineName="claims",
+            PipelineParameters=[{"Name": "Cause", "Value": cause}],
+            ClientRequestToken=token * 64,
+        )["PipelineExecutionArn"]
+        return arn
+
+    first = start("a", "push")
+    second = start("b", "data")
+    assert start("a", "another") == first != second
+
+    def all_of(operation: str, member: str, **request: str) -> list[Any]:
+        pages = sagemaker.get_paginator(operation).paginate(**request)
+        return [one for page in pages for one in page[member]]
+
+    def executions() -> list[Any]:
+        request = {"PipelineName": "claims", "SortBy": "CreationTime", "SortOrder": "Descending"}
+        return all_of("list_pipeline_executions", "PipelineExecutionSummaries", **request)
+
+    if isinstance(sagemaker, FakePipeline):
+        for one in sagemaker.executions.values():
+            one.update(Status="Failed", Steps=["ModelRejected"])
+    wait_for(lambda: all(one["PipelineExecutionStatus"] == "Failed" for one in executions()))
+    newest, oldest = executions()
+    assert (newest["PipelineExecutionArn"], oldest["PipelineExecutionArn"]) == (second, first)
+    assert newest["StartTime"] >= oldest["StartTime"]
+    stored = sagemaker.describe_pipeline(PipelineName="claims")["PipelineDefinition"]
+    ran = sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=first)
+    assert json.loads(ran["PipelineDefinition"]) == json.loads(stored)
+    parameters = all_of(
+        "list_pipeline_parameters_for_execution", "PipelineParameters", PipelineExecutionArn=first
+    )
+    assert parameters == [{"Name": "Cause", "Value": "push"}]
+    steps = all_of(
+        "list_pipeline_execution_steps", "PipelineExecutionSteps", PipelineExecutionArn=first
+    )
+    assert [one["StepName"] for one in steps] == ["ModelRejected"]
+    with pytest.raises(ClientError, match="ValidationException"):
+        sagemaker.start_pipeline_execution(
+            PipelineName="claims",
+            PipelineParameters=[{"Name": "None", "Value": "1"}],
+            ClientRequestToken="d" * 64,
+        )

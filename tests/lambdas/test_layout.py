@@ -1,4 +1,4 @@
-"""Names in the results bucket."""
+"""Names in the buckets."""
 
 from __future__ import annotations
 
@@ -67,3 +67,45 @@ def test_other_objects_are_no_manifests(key: str) -> None:
 @pytest.mark.parametrize("name", ["predict", f"predict-{'0' * 33}", f"predict-{'0' * 32}-x", ""])
 def test_other_jobs_are_none_of_ours(name: str) -> None:
     assert layout.parse_job_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("labelled/train/a.csv", "train"),
+        ("labelled/test/x/a.csv", "test"),
+        ("labelled/train/", None),
+        ("labelled/train/x/", None),
+        ("labelled/a.csv", None),
+        ("versions/0/train/a.csv", None),
+    ],
+)
+def test_only_files_below_the_two_sets_are_labelled_files(key: str, name: str | None) -> None:
+    assert layout.labelled_set(key) == name
+
+
+def test_copies_lie_in_their_order_under_names_that_any_file_system_takes() -> None:
+    key = layout.copy_key("0123456789abcdef", "train", 7, "labelled/train/x/ä b%.csv.gz")
+    assert key == "versions/0123456789abcdef/train/0007-__b_.csv.gz"
+    long = layout.copy_key("0123456789abcdef", "train", 7, "labelled/train/" + "ä" * 900)
+    assert len(long.rpartition("/")[2]) < 255
+
+
+def test_a_data_version_is_known_by_its_addresses() -> None:
+    version = "0123456789abcdef"
+    for name in ("train/", "test/0001-a.csv", "manifest.json"):
+        assert layout.parse_version(f"s3://data/versions/{version}/{name}", "data") == version
+    for other in (
+        f"s3://other/versions/{version}/train/",
+        "s3://data/versions/files/a.json",
+        "s3://data/train.csv",
+        "",
+    ):
+        assert layout.parse_version(other, "data") is None
+
+
+def test_what_was_counted_is_kept_for_each_version_of_a_file() -> None:
+    keys = {layout.counted_key(key, version) for key in "ab" for version in "12"}
+    assert len(keys) == 4
+    digest = hashlib.sha256(b"labelled/train/a.csv\nv1").hexdigest()[:32]
+    assert layout.counted_key("labelled/train/a.csv", "v1") == f"versions/files/{digest}.json"

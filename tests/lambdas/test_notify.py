@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas import layout, notices, notify
+from lambdas import layout, messages, notices, notify
 from lambdas.notices import Place
 from lambdas.notify import Notifier, handler
 from lambdas.settings import NotifySettings
@@ -126,6 +126,43 @@ def record(attempt: int = 1) -> None:
             "attempt": attempt,
         },
     )
+
+
+def test_how_far_the_predictions_drift_is_measured_where_it_can_be(
+    inbox: Callable[[], list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = {"labels": {"a": 5, "b": 5}, "confidence_histogram": []}
+    drifted = {**MANIFEST, "labels": {"a": 990}, "reference": reference}
+    put(f"{PREFIX}manifest.json", drifted)
+    assert deliver(written()) == []
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (line,) = [one for one in lines if "PredictionDrift" in one]
+    assert line["PredictionDrift"] == 0.5
+    assert line["Deployment"] == "claimflow-dev"
+    assert line["_aws"]["CloudWatchMetrics"] == [
+        {
+            "Namespace": "claimflow",
+            "Dimensions": [["Deployment"]],
+            "Metrics": [{"Name": "PredictionDrift", "Unit": "None"}],
+        }
+    ]
+    assert deliver(written()) == [], "a duplicate"
+    assert "PredictionDrift" not in metrics(capsys)
+    for number, other in enumerate(({"reference": None}, {"predicted": 199}), 2):
+        prefix = f"{PREFIX}retry-{number}/"
+        put(f"{prefix}manifest.json", {**drifted, **other})
+        assert deliver(written(prefix)) == []
+        assert "JobsSucceeded" in (found := metrics(capsys))
+        assert "PredictionDrift" not in found
+
+
+@pytest.mark.parametrize("labels", [["a"], {"a": "b"}])
+def test_labels_that_cannot_be_counted_are_a_damaged_manifest(
+    inbox: Callable[[], list[dict[str, Any]]], labels: Any
+) -> None:
+    reference = {"labels": {"a": 5}, "confidence_histogram": []}
+    put(f"{PREFIX}manifest.json", {**MANIFEST, "labels": labels, "reference": reference})
+    assert deliver(written()) == ["1"]
 
 
 def test_people_are_told_in_plain_words_that_a_file_was_classified(
@@ -371,7 +408,7 @@ def test_the_function_knows_by_its_endpoint_that_it_is_in_the_local_cloud(
 ) -> None:
     local = {**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     settings = NotifySettings.from_environment(local)
-    notifier = Notifier(settings, boto3.client("s3"), boto3.client("sns"), notify._utc)
+    notifier = Notifier(settings, boto3.client("s3"), boto3.client("sns"), messages.utc_now)
     put(f"{PREFIX}manifest.json", MANIFEST)
-    notifier.handle(written(), notify._utc())
+    notifier.handle(written(), messages.utc_now())
     assert "https://" not in inbox()[0]["Message"]

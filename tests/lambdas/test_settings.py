@@ -9,8 +9,10 @@ import pytest
 
 from lambdas import clients
 from lambdas.settings import (
+    ApproveSettings,
     ChampionSettings,
     NotifySettings,
+    RetrainSettings,
     SettingsError,
     SubmitSettings,
     SweepSettings,
@@ -24,6 +26,9 @@ REQUIRED: dict[Any, str] = {
     "DEPLOYMENT",
     SweepSettings: "MODEL_PACKAGE_GROUP MODELS_BUCKET UPLOAD_BUCKET RESULTS_BUCKET "
     "UPLOAD_QUEUE_URL MINIMUM_AGE_SECONDS DEPLOYMENT",
+    RetrainSettings: "PIPELINE_NAME DATA_BUCKET QUIET_SECONDS TOPIC_ARN DEAD_LETTER_QUEUE_URL "
+    "MAX_RECEIVES",
+    ApproveSettings: "MODEL_PACKAGE_GROUP MODELS_BUCKET DEAD_LETTER_QUEUE_URL MAX_RECEIVES",
 }
 
 
@@ -71,6 +76,25 @@ def test_a_number_that_does_not_fit_is_named(name: str, value: str) -> None:
     given = dict.fromkeys(REQUIRED[SubmitSettings].split(), "7") | {name: value}
     with pytest.raises(SettingsError, match=f"{name} is '{value}': expected a whole number"):
         SubmitSettings.from_environment(given)
+
+
+def test_a_variable_may_have_another_name_than_its_field() -> None:
+    given = dict.fromkeys(REQUIRED[NotifySettings].split(), "7")
+    assert NotifySettings.from_environment(given | {"ENDPOINT": "x"}).endpoint == ""
+    given["AWS_ENDPOINT_URL"] = "http://127.0.0.1:4566"
+    assert NotifySettings.from_environment(given).endpoint == "http://127.0.0.1:4566"
+
+
+def test_without_its_bar_there_is_no_automatic_approval() -> None:
+    given = dict.fromkeys(REQUIRED[ApproveSettings].split(), "7")
+    empty = ApproveSettings.from_environment(given | {"APPROVE_ACCURACY": ""})
+    assert (empty.approve_accuracy, empty.approve_regression) == (None, 0.0)
+    more = {"APPROVE_ACCURACY": "0.95", "APPROVE_REGRESSION": "-0.01"}
+    settings = ApproveSettings.from_environment(given | more)
+    assert (settings.approve_accuracy, settings.approve_regression) == (0.95, -0.01)
+    for wrong in ("1.5", "nan", "95 %"):
+        with pytest.raises(SettingsError, match=f"ACCURACY is '{wrong}': expected a number 0 to"):
+            ApproveSettings.from_environment(given | {"APPROVE_ACCURACY": wrong})
 
 
 def test_a_boto3_without_conditional_writes_is_refused_with_one_clear_line(

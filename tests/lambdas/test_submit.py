@@ -96,7 +96,7 @@ def clock(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
         monkeypatch.setenv(name, value)
     submit._submitter.cache_clear()
     clock = Clock()
-    monkeypatch.setattr(submit, "_utc", clock)
+    monkeypatch.setattr(submit, "utc_now", clock)
     submit._submitter()[0]._jobs._sleep = lambda seconds: clock.advance(seconds=seconds)
     yield clock
     submit._submitter.cache_clear()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -73,10 +73,19 @@ class Message:
     receives: int = 0
 
 
+class Host(Protocol):
+    """Where invocations run, one at a time."""
+
+    time: datetime
+    running: Invocation | None
+
+    def served(self) -> int: ...
+
+
 class Invocation:
     """One invocation of a function: goes on by one request at a time."""
 
-    def __init__(self, world: World, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    def __init__(self, world: Host, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         self._world = world
         self._work = work
         self._done = done

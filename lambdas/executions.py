@@ -1,0 +1,135 @@
+"""The executions of the pipeline: how they ended, and what they ran with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lambdas.changes import Content
+from lambdas.errors import RetrainError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+
+LONGEST = timedelta(days=28)  # for which an execution may run
+GATE = "ModelRejected"  # the step that says that the model missed a bar
+
+SETTLED = ("Succeeded", "Rejected")
+ENDED = (*SETTLED, "Failed", "Stopped")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution.
+
+    `outcome` is the service's word for its status, but for "Rejected": it failed because its model
+    missed a bar. That is only found out of those that a `History` needs it of.
+    """
+
+    arn: str
+    started: datetime
+    outcome: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The executions that may matter, newest first: all that may run still, and those since the
+    newest that settled what it was started for."""
+
+    executions: Sequence[Execution]
+
+    @property
+    def running(self) -> Sequence[Execution]:
+        return [one for one in self.executions if one.outcome == "Executing"]
+
+    @cached_property
+    def settled(self) -> Execution | None:
+        return next((one for one in self.executions if one.outcome in SETTLED), None)
+
+    @cached_property
+    def ended(self) -> Execution | None:
+        """The newest that runs no longer, whatever became of it."""
+        return next((one for one in self.executions if one.outcome in ENDED), None)
+
+
+class Executions:
+    """The executions of one pipeline."""
+
+    def __init__(self, sagemaker: SageMakerClient, pipeline: str) -> None:
+        self._sagemaker = sagemaker
+        self._pipeline = pipeline
+
+    def definition(self) -> dict[str, Any]:
+        """The definition that is stored, and that a start runs.
+
+        Raises
+        ------
+        RetrainError: there is no such pipeline.
+        """
+        try:
+            described = self._sagemaker.describe_pipeline(PipelineName=self._pipeline)
+        except self._sagemaker.exceptions.ResourceNotFound:
+            raise RetrainError(
+                f"there is no pipeline {self._pipeline} yet; "
+                "create it with `claimflow pipeline upsert`"
+            ) from None
+        return _document(described["PipelineDefinition"])
+
+    def history(self) -> History:
+        found: list[Execution] = []
+        settled: Execution | None = None
+        pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName=self._pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        for summary in (one for page in pages for one in page["PipelineExecutionSummaries"]):
+            arn, started = summary["PipelineExecutionArn"], summary["StartTime"]
+            outcome: str = summary["PipelineExecutionStatus"]
+            if settled and settled.started - started > LONGEST:
+                break
+            if outcome == "Failed" and settled is None and self._missed_a_bar(arn):
+                outcome = "Rejected"
+            found.append(Execution(arn, started, outcome))
+            if outcome in SETTLED:
+                settled = settled or found[-1]
+        return History(found)
+
+    def content(self, execution: Execution) -> Content:
+        """What an execution ran, or runs, with."""
+        described = self._sagemaker.describe_pipeline_definition_for_execution(
+            PipelineExecutionArn=execution.arn
+        )
+        return Content(_document(described["PipelineDefinition"]), self.parameters(execution))
+
+    def parameters(self, execution: Execution) -> Mapping[str, str]:
+        """Those that an execution was started with, perhaps without those left at their default."""
+        pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
+            PipelineExecutionArn=execution.arn
+        )
+        return {one["Name"]: one["Value"] for page in pages for one in page["PipelineParameters"]}
+
+    def start(self, parameters: Mapping[str, str], token: str) -> str:
+        """Starts an execution and returns its ARN; the same token gives the same execution."""
+        started = self._sagemaker.start_pipeline_execution(
+            PipelineName=self._pipeline,
+            PipelineParameters=[
+                {"Name": name, "Value": value} for name, value in parameters.items()
+            ],
+            ClientRequestToken=token,
+        )
+        return started["PipelineExecutionArn"]
+
+    def _missed_a_bar(self, arn: str) -> bool:
+        pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=arn
+        )
+        steps = (step for page in pages for step in page["PipelineExecutionSteps"])
+        return any(step.get("StepName") == GATE for step in steps)
+
+
+def _document(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text)
+    return document
