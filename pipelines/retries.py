@@ -139,8 +139,9 @@ class Retries:
         return self._settings.upload_queue if event.get("source") else ""
 
     @property
-    def _queues(self) -> tuple[str, str]:
-        return self._settings.upload_queue, self._settings.notice_queue
+    def _queues(self) -> tuple[str, ...]:
+        ours = self._settings
+        return ours.upload_queue, ours.notice_queue, ours.labelled_queue, ours.registered_queue
 
     def _url(self, queue: str) -> str:
         url: str = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]

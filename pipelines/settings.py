@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipelines import instance_types
+from pipelines import instance_types, schedule_expressions
 from pipelines.errors import UserError
 from pipelines.settings_file import SETTINGS_FILE, SettingsFile, nearest
 
@@ -37,11 +37,13 @@ Role = Literal[
     "submit",
     "notify",
     "sweep",
+    "retrain",
+    "approve",
     "predict",  # the prediction job
     "execution",  # what starts its container: pulls the image, writes the log
     "ci",
 ]
-Function = Literal["champion", "submit", "notify", "sweep"]
+Function = Literal["champion", "submit", "notify", "sweep", "retrain", "approve"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -50,6 +52,9 @@ LogDays = Annotated[
     BeforeValidator(lambda days: int(days) if str(days).isdecimal() else days),
 ]
 InstanceType = Annotated[str, AfterValidator(instance_types.checked)]
+Schedule = Annotated[str, AfterValidator(schedule_expressions.checked)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Prefix = Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]+/\S+$")]
 RoleArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$")]
 
 
@@ -71,6 +76,14 @@ class Deployment(BaseModel):
     notice_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     # An upload that waits longer for a model to be approved raises an alarm.
     waiting_seconds: Annotated[int, Field(ge=900)] = 86_400
+
+    # What starts a retraining, besides people and CI: a schedule ("rate(7 days)", "cron(0 6 ? * MON
+    # *)", in UTC), labelled data once nothing more has come for so many seconds, and a share of
+    # predictions that would have to change their label to be spread as the training data's are.
+    retrain_schedule: Schedule | None = None
+    retrain_on_data: bool = True
+    quiet_seconds: Annotated[int, Field(ge=0, le=900)] = 300  # SQS delays no message longer
+    drift_bar: Annotated[float, Field(gt=0, le=1)] = 0.25
 
     # What becomes of cells of an upload that a spreadsheet would take for a formula; and from which
     # size on an upload is shared by an array of jobs, and by how many at most.
@@ -151,9 +164,22 @@ class Settings(BaseSettings):
     use_spot: bool = True
     cache_days: Annotated[int, Field(ge=0, le=365)] = 30
 
+    # What a training is given besides the data, as prefixes of S3 that its role may read (below
+    # vectors/ and pretrained/ of the data bucket): word vectors for textcnn, BERT's weights. None:
+    # no such channel.
+    vectors_uri: Prefix | None = None
+    pretrained_uri: Prefix | None = None
+
     # What a model must reach.
-    min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.8
-    allowed_regression: Annotated[float, Field(ge=0, le=1)] = 0.005
+    min_accuracy: Share = 0.8
+    min_macro_f1: Share = 0.0
+    min_class_recall: Share = 0.0  # of the class that is found least
+    max_calibration_error: Share = 1.0
+    allowed_regression: Share = 0.005
+    # What it must reach to be approved without a person, which none is unless this is set; and by
+    # how much it may be worse than the champion then, noise included.
+    automatic_approval_accuracy: Share | None = None
+    automatic_approval_regression: Annotated[float, Field(ge=-1, le=1)] = 0.0
 
     # Tracking: an http(s) address, the ARN of a SageMaker tracking server, or "none".
     mlflow_tracking_uri: str = "none"
@@ -171,6 +197,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"project and stage are too long: the bucket {longest} would have "
                 f"{len(longest)} characters, S3 allows {LONGEST_BUCKET}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bars_fit(self) -> Settings:
+        alone = self.automatic_approval_accuracy
+        if alone is not None and alone < self.min_accuracy:
+            raise ValueError(
+                f"automatic_approval_accuracy is {alone}, expected at least min_accuracy "
+                f"({self.min_accuracy}): what no person looks at has to reach more, not less"
             )
         return self
 
@@ -242,6 +278,16 @@ class Settings(BaseSettings):
     @property
     def notice_queue(self) -> str:
         return f"{self.prefix}-notices"
+
+    @property
+    def labelled_queue(self) -> str:
+        """What may start a retraining: new labelled data, drift."""
+        return f"{self.prefix}-labelled"
+
+    @property
+    def registered_queue(self) -> str:
+        """Models that were registered and wait for approval."""
+        return f"{self.prefix}-registered"
 
     @property
     def dead_letter_queue(self) -> str:

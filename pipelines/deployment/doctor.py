@@ -112,10 +112,7 @@ def _stacks(aws: Aws, is_local: bool) -> Iterator[Finding]:
         if isinstance(state, Unasked):
             yield Finding("warning", name, state.told, state.remedy)
         elif state is None:
-            is_optional = stack.room == "ci" and not aws.settings.deployment.github_repository
-            told = "not deployed; no github_repository is set" if is_optional else "not deployed"
-            remedy = "" if is_optional else "`claimflow deploy`"
-            yield Finding("ok" if is_optional else "error", name, told, remedy)
+            yield Finding("error", name, "not deployed", "`claimflow deploy`")
         elif state in HEALTHY:
             yield Finding("ok", name, state)
         elif state in NEVER_MADE or state == "REVIEW_IN_PROGRESS":

@@ -82,6 +82,8 @@ def parameters(settings: Settings, images: Mapping[str, str]) -> dict[str, str]:
         "ValidateImage": images["validate"],
         "CodeVersion": image("gluon-cpu").tag,
         "CodeKey": code_key(),
+        "ApproveAccuracy": _text(settings.automatic_approval_accuracy),
+        "ApproveRegression": _text(settings.automatic_approval_regression),
         **{
             parameter_name(name): _text(getattr(settings.deployment, name))
             for name in Deployment.model_fields

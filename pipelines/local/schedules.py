@@ -1,18 +1,17 @@
 """EventBridge's scheduled rules, `rate(15 minutes)`, whose targets are Lambda functions.
 
-The rules and targets are moto's, which fires none of them. A rule that is there when the local
-cloud starts fires at once: its last moment may have passed while nothing ran here.
+The rules and targets are moto's, which fires none of them. The time of a rule counts from the start
+of the local cloud. Functions that make up for the time in which nothing ran are called at once.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,10 +19,10 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from pipelines.local.documents import Document
 from pipelines.local.functions import Functions
+from pipelines.schedule_expressions import cron, rate_seconds
 
 LOOK_SECONDS = 5.0  # between two looks at the rules; the shortest rate is a minute
-_RATE = re.compile(r"rate\((?:(1) (minute|hour|day)|(\d+) (minutes|hours|days))\)")
-_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
+MINUTE = 60
 
 
 class Schedules:
@@ -33,21 +32,23 @@ class Schedules:
         self,
         functions: Functions,
         client: Callable[[str], Any],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._functions = functions
         self._client = client
         self._now = now
         self._look_seconds = look_seconds
-        self._fired: dict[tuple[str, str], float] = {}  # (name, expression) → when
+        self._looked: dict[tuple[str, str], float] = {}  # (name, expression) → from when it counts
+        self._not_understood: set[str] = set()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._first_input: str | None = None
+        self._at_once: Mapping[str, str] = {}
 
-    def start(self, first_input: str | None = None) -> None:
-        """Fires the rules that there are, with this input in place of their own, and goes on."""
-        self._first_input = first_input
+    def start(self, at_once: Mapping[str, str] | None = None) -> None:
+        """Fires from now on; the rules that there are for these functions (by ARN) at once, with
+        these inputs in place of their own."""
+        self._at_once = at_once or {}
         self._thread.start()
 
     def close(self) -> None:
@@ -70,25 +71,41 @@ class Schedules:
         """Fires what is due."""
         now, there = self._now(), {}
         for rule in _rules(events):
-            seconds = rate_seconds(rule.get("ScheduleExpression", ""))
-            if seconds is None or rule["State"] != "ENABLED":
+            expression = rule.get("ScheduleExpression")
+            if not expression or rule["State"] != "ENABLED":
                 continue
-            key = (rule["Name"], rule["ScheduleExpression"])
-            there[key] = self._fired.get(key, now)
-            if is_first or now - there[key] >= seconds:
-                there[key] = now
-                targets = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-                self._fire(rule, targets, self._first_input if is_first else None)
-        self._fired = there  # a rule that was removed or changed begins anew
+            key = (rule["Name"], expression)
+            since = self._looked.get(key, now)
+            is_due, there[key] = self._due(expression, since, now)
+            if is_due or is_first:
+                for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+                    self._fire(rule, target, is_due)
+        self._looked = there  # a rule that was removed or changed begins anew
 
-    def _fire(self, rule: Document, targets: list[Document], given: str | None) -> None:
-        for target in targets:
-            if ":lambda:" not in target["Arn"]:
-                continue
-            payload = given or target.get("Input") or json.dumps(_scheduled_event(rule["Arn"]))
-            threading.Thread(
-                target=self._invoke, args=(target["Arn"], payload.encode()), daemon=True
-            ).start()
+    def _due(self, expression: str, since: float, now: float) -> tuple[bool, float]:
+        """Whether a rule fires, and from when on its time counts then."""
+        seconds, times = rate_seconds(expression), cron(expression)
+        if seconds is not None:
+            is_due = now - since >= seconds
+            return is_due, now if is_due else since
+        if times is not None:
+            minutes = range(int(since // MINUTE) + 1, int(now // MINUTE) + 1)
+            moments = (datetime.fromtimestamp(one * MINUTE, timezone.utc) for one in minutes)
+            return any(times.fires_in(one) for one in moments), now
+        if expression not in self._not_understood:
+            self._not_understood.add(expression)
+            print(f"schedules: {expression} never fires here", file=sys.stderr, flush=True)
+        return False, now
+
+    def _fire(self, rule: Document, target: Document, is_due: bool) -> None:
+        function = target["Arn"]
+        given = target.get("Input") if is_due else self._at_once.get(function)
+        if ":lambda:" not in function or not (is_due or given):
+            return
+        payload = given or json.dumps(_scheduled_event(rule["Arn"]))
+        threading.Thread(
+            target=self._invoke, args=(function, payload.encode()), daemon=True
+        ).start()
 
     def _invoke(self, function: str, payload: bytes) -> None:
         """What the function has to say about an error is in its own log."""
@@ -96,15 +113,6 @@ class Schedules:
         if answer is None or answer.error:
             reason = "there is no such function" if answer is None else answer.payload.decode()
             print(f"schedules: {function}: {reason}", file=sys.stderr, flush=True)
-
-
-def rate_seconds(expression: str) -> int | None:
-    """The seconds of a rate expression, None for anything else (a `cron(…)`, or a mistake)."""
-    found = _RATE.fullmatch(expression)
-    if not found:
-        return None
-    value, unit = int(found[1] or found[3]), found[2] or found[4].removesuffix("s")
-    return value * _SECONDS[unit] or None
 
 
 def _rules(events: Any) -> Iterator[Document]:

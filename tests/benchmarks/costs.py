@@ -112,11 +112,11 @@ QUANTITIES = {
     "zones": Quantity(1, "`endpoint_zones`"),
     "hours": Quantity(HOURS, "of a month"),
     "keys": Quantity(1, "one for each stage; its first two yearly rotations add 1 each"),
-    "alarms": Quantity(11, "in lambdas/stack.yaml"),
-    "metrics": Quantity(9, "of notify, sweep and drift, were each written in every hour"),
+    "alarms": Quantity(16, "in lambdas/stack.yaml and ci/stack.yaml"),
+    "metrics": Quantity(10, "of notify, sweep and drift, were each written in every hour"),
     "image GB": Quantity(5, "in ECR, some ten versions of both images: a guess"),
     "polls": Quantity(
-        2 * 5 * 3 * 60 * HOURS, "two queues, five pollers each, one request in 20 seconds"
+        4 * 5 * 3 * 60 * HOURS, "four queues, five pollers each, one request in 20 seconds"
     ),
     "sweeps": Quantity(4 * HOURS, "one in 15 minutes"),
     "lists": Quantity(8, "S3 lists and writes of a sweep, up to 1,000 uploads kept"),

@@ -77,11 +77,11 @@ def measure(
 ) -> list[dict[str, float]]:
     """The times of some uploads, one after the other; the first of all warms up the functions."""
     s3, bucket = cloud.client("s3"), settings.bucket("predictions")
-    artifact = f"s3://{settings.bucket('models')}/runs/benchmark/model.tar.gz"
+    artifact = f"s3://{settings.bucket('models')}/runs/benchmark/model/model.tar.gz"
     s3.upload_file(
         str(folder / "model" / "model.tar.gz"),
         settings.bucket("models"),
-        "runs/benchmark/model.tar.gz",
+        "runs/benchmark/model/model.tar.gz",
     )
     cloud.client("sagemaker").create_model_package(
         ModelPackageGroupName=settings.model_package_group,

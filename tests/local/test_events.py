@@ -15,9 +15,9 @@ from tests.local.local_cloud import ACCOUNT, REGION, Cloud, Document, unique, wa
 MANIFEST = "results/claims.csv/0a1b/manifest.json"
 
 
-def make_queue(cloud: Cloud) -> tuple[str, str]:
+def make_queue(cloud: Cloud, **attributes: str) -> tuple[str, str]:
     sqs = cloud.client("sqs")
-    url = sqs.create_queue(QueueName=unique("q"))["QueueUrl"]
+    url = sqs.create_queue(QueueName=unique("q"), Attributes=attributes)["QueueUrl"]
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     return url, found["Attributes"]["QueueArn"]
 
@@ -42,8 +42,8 @@ def rule(cloud: Cloud) -> Iterator[Any]:
     """Makes a rule with a queue as its target; returns the queue's address."""
     events, names = cloud.client("events"), []
 
-    def make(pattern: Document) -> str:
-        url, arn = make_queue(cloud)
+    def make(pattern: Document, **attributes: str) -> str:
+        url, arn = make_queue(cloud, **attributes)
         names.append(unique("rule"))
         events.put_rule(Name=names[-1], EventPattern=json.dumps(pattern))
         events.put_targets(Rule=names[-1], Targets=[{"Id": "q", "Arn": arn}])
@@ -144,6 +144,18 @@ def test_a_schedule_and_a_disabled_rule_hear_no_events(cloud: Cloud, rule: Any) 
         for name in names:
             events.remove_targets(Rule=name, Ids=["q", "f"])
             events.delete_rule(Name=name)
+
+
+def test_a_queue_holds_an_event_back_for_its_delay(cloud: Cloud, rule: Any) -> None:
+    source = unique("source")
+    at_once = rule({"source": [source]})
+    delayed = rule({"source": [source]}, DelaySeconds="2")
+    sent = time.monotonic()
+    put(cloud, source, {"a": 1})
+    receive(cloud, at_once, 1)
+    assert time.monotonic() - sent < 2, "this machine is too slow to tell"
+    receive(cloud, delayed, 1)
+    assert time.monotonic() - sent >= 1.9
 
 
 def test_a_notice_reaches_a_queue_that_has_subscribed(cloud: Cloud) -> None:

@@ -139,6 +139,11 @@ PART = {**K, "UploadId": "u"}
             [("s3:PutObject", OBJECT), ("s3:GetObject", "arn:aws:s3:::from/ä b")],
         ),
         (
+            "copy_object",  # which leaves the tags behind, and so needs no right to them
+            {**K, "CopySource": {"Bucket": "from", "Key": "k"}, "TaggingDirective": "REPLACE"},
+            [("s3:PutObject", OBJECT), ("s3:GetObject", "arn:aws:s3:::from/k")],
+        ),
+        (
             "upload_part_copy",
             {**PART, "PartNumber": 1, "CopySource": "from/k?versionId=7"},
             [("s3:PutObject", OBJECT), ("s3:GetObjectVersion", "arn:aws:s3:::from/k")],

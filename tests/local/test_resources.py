@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pipelines.deployment.stacks import STACKS, Planned, parameters, plans
 from pipelines.images import addresses
 from pipelines.local.resource_types import MAKERS, NOT_HERE
-from pipelines.settings import Settings
+from pipelines.settings import Function, Settings
 from tests.conftest import ROOT
 from tests.local.local_cloud import ACCOUNT, REGION, Cloud
 
@@ -102,7 +102,7 @@ def test_roles_have_the_policies_of_the_templates(cloud: Cloud) -> None:
 def test_functions_have_the_limits_and_variables_of_the_templates(cloud: Cloud) -> None:
     functions = planned(cloud, "AWS::Lambda::Function")
     assert {one.name for one in functions} == {
-        SETTINGS.function_name(purpose) for purpose in ("champion", "submit", "notify", "sweep")
+        SETTINGS.function_name(purpose) for purpose in get_args(Function)
     }
     for one in functions:
         found = cloud.client("lambda").get_function_configuration(FunctionName=one.name)
@@ -142,14 +142,16 @@ def test_rules_have_the_patterns_and_targets_of_the_templates(cloud: Cloud) -> N
 def test_queues_have_the_attributes_of_the_templates(cloud: Cloud) -> None:
     sqs = cloud.client("sqs")
     queues = planned(cloud, "AWS::SQS::Queue")
-    assert {SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue} == {
-        one.name for one in queues
+    names = {SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue}
+    assert {one.name for one in queues} == names | {
+        SETTINGS.labelled_queue,
+        SETTINGS.registered_queue,
     }
     for one in queues:
         url = sqs.get_queue_url(QueueName=one.name)["QueueUrl"]
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         for name, value in one.properties.items():
-            if name in ("VisibilityTimeout", "MessageRetentionPeriod"):
+            if name in ("VisibilityTimeout", "MessageRetentionPeriod", "DelaySeconds"):
                 assert found[name] == str(value)
             if name == "RedrivePolicy":
                 assert json.loads(found[name]) == value

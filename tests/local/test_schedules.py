@@ -1,4 +1,5 @@
-"""Scheduled rules fire at the start and then at their rate; a rule that changes begins anew."""
+"""Scheduled rules fire when their time has come, which counts from the start of the local cloud;
+functions that make up for what was missed are called at the start."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -13,10 +15,11 @@ import boto3
 import pytest
 
 from pipelines.local.functions import Answer
-from pipelines.local.schedules import Schedules, rate_seconds
+from pipelines.local.schedules import Schedules
 from tests.local.local_cloud import wait_for
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:sweep"
+AT_ONCE = {FUNCTION: '{"minimum_age_seconds": 0}'}
 MINUTE = 60.0
 
 
@@ -36,7 +39,7 @@ class Functions:
 class Clock:
     """A clock that the tests set; `looked` counts who asked."""
 
-    time: float = 1000.0
+    time: float = datetime(2026, 11, 23, 5, 50, 30, tzinfo=timezone.utc).timestamp()  # a Monday
     looked: int = 0
 
     def __call__(self) -> float:
@@ -73,9 +76,11 @@ def running(empty_aws: str) -> Iterator[Running]:
     schedules.close()
 
 
-def test_a_rule_fires_at_the_start_and_then_at_its_rate(running: Running) -> None:
+def test_a_function_that_catches_up_is_called_at_the_start_and_then_at_its_rate(
+    running: Running,
+) -> None:
     running.rule("rate(15 minutes)", {"Arn": FUNCTION, "Input": '{"a": 1}'})
-    running.schedules.start('{"minimum_age_seconds": 0}')
+    running.schedules.start(AT_ONCE)
     running.pass_time(0)
     assert running.functions.calls == [(FUNCTION, {"minimum_age_seconds": 0})]
     running.pass_time(14 * MINUTE)
@@ -87,9 +92,48 @@ def test_a_rule_fires_at_the_start_and_then_at_its_rate(running: Running) -> Non
     wait_for(lambda: len(running.functions.calls) == 3)
 
 
+def test_at_the_start_no_other_function_is_called(running: Running) -> None:
+    retrain = FUNCTION.replace("sweep", "retrain")
+    running.rule("rate(1 day)", {"Arn": retrain, "Input": '{"cause": "schedule"}'})
+    running.schedules.start(AT_ONCE)
+    running.pass_time(0)
+    running.pass_time(23 * 60 * MINUTE)
+    assert running.functions.calls == []
+    running.pass_time(60 * MINUTE)
+    wait_for(lambda: running.functions.calls == [(retrain, {"cause": "schedule"})])
+
+
+def test_a_cron_rule_fires_in_its_minute_once(running: Running) -> None:
+    running.rule("cron(0 6 ? * MON *)", {"Arn": FUNCTION, "Input": '{"cause": "schedule"}'})
+    running.schedules.start()
+    running.pass_time(0)
+
+    def has_calls(count: int) -> bool:
+        return len(running.functions.calls) == count
+
+    for seconds, calls in ((9 * MINUTE, 0), (40, 1), (10, 1), (24 * 60 * MINUTE, 1)):
+        running.pass_time(seconds)
+        wait_for(partial(has_calls, calls))
+    running.pass_time(6 * 24 * 60 * MINUTE)  # the machine slept through the minute itself
+    wait_for(lambda: len(running.functions.calls) == 2)
+
+
+def test_an_expression_that_is_not_understood_is_told_once(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.rule("cron(0 6 L * ? *)", {"Arn": FUNCTION})
+    running.schedules.start()
+    for _ in range(3):
+        running.pass_time(31 * 24 * 60 * MINUTE)
+    assert running.functions.calls == []
+    assert capsys.readouterr().err.count("cron(0 6 L * ? *) never fires here") == 1
+
+
 def test_without_an_input_the_function_gets_the_scheduled_event(running: Running) -> None:
     running.rule("rate(1 minute)", {"Arn": FUNCTION}, {"Arn": "arn:aws:sqs:eu-west-1:1:q"})
     running.schedules.start()
+    running.pass_time(0)
+    running.pass_time(MINUTE)
     wait_for(lambda: running.functions.calls)
     ((name, event),) = running.functions.calls
     assert name == FUNCTION
@@ -109,10 +153,8 @@ def test_a_rule_that_comes_later_fires_when_its_time_has_passed(running: Running
     wait_for(lambda: len(running.functions.calls) == 1)
 
 
-def test_a_disabled_rule_and_one_that_is_no_rate_do_not_fire(running: Running) -> None:
+def test_a_disabled_rule_and_one_of_events_do_not_fire(running: Running) -> None:
     running.rule("rate(1 minute)", {"Arn": FUNCTION}, State="DISABLED")
-    running.events.put_rule(Name="cron", ScheduleExpression="cron(0 12 * * ? *)")
-    running.events.put_targets(Rule="cron", Targets=[{"Id": "1", "Arn": FUNCTION}])
     running.events.put_rule(Name="pattern", EventPattern='{"source": ["aws.s3"]}')
     running.events.put_targets(Rule="pattern", Targets=[{"Id": "1", "Arn": FUNCTION}])
     running.schedules.start()
@@ -130,7 +172,7 @@ def test_a_function_that_fails_is_told_and_called_again(
 ) -> None:
     running.functions.failing = True
     running.rule("rate(1 minute)", {"Arn": FUNCTION})
-    running.schedules.start()
+    running.schedules.start(AT_ONCE)
     running.pass_time(0)
     running.pass_time(MINUTE)
     wait_for(lambda: len(running.functions.calls) == 2)
@@ -139,7 +181,7 @@ def test_a_function_that_fails_is_told_and_called_again(
 
 def test_after_close_nothing_fires(running: Running) -> None:
     running.rule("rate(1 minute)", {"Arn": FUNCTION})
-    running.schedules.start()
+    running.schedules.start(AT_ONCE)
     running.pass_time(0)
     running.schedules.close()
     running.clock.time += 60 * MINUTE
@@ -147,22 +189,3 @@ def test_after_close_nothing_fires(running: Running) -> None:
     threading.Event().wait(0.1)
     assert running.clock.looked == looked
     assert len(running.functions.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("expression", "seconds"),
-    [
-        ("rate(1 minute)", 60),
-        ("rate(15 minutes)", 900),
-        ("rate(2 hours)", 7200),
-        ("rate(1 day)", 86_400),
-        ("rate(0 minutes)", None),
-        ("rate(1 minutes)", 60),
-        ("rate(5 minute)", None),
-        ("rate(5 seconds)", None),
-        ("cron(0 12 * * ? *)", None),
-        ("", None),
-    ],
-)
-def test_rates(expression: str, seconds: int | None) -> None:
-    assert rate_seconds(expression) == seconds

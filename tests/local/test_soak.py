@@ -159,13 +159,13 @@ def heard(cloud: Cloud) -> list[Document]:
 
 
 def approve(cloud: Cloud, archive: Path) -> str:
-    cloud.client("s3").upload_file(str(archive), MODELS, "runs/soak/model.tar.gz")
+    cloud.client("s3").upload_file(str(archive), MODELS, "runs/soak/model/model.tar.gz")
     created = cloud.client("sagemaker").create_model_package(
         ModelPackageGroupName=PREFIX,
         ModelApprovalStatus="Approved",
         InferenceSpecification={
             "Containers": [
-                {"Image": IMAGE, "ModelDataUrl": f"s3://{MODELS}/runs/soak/model.tar.gz"}
+                {"Image": IMAGE, "ModelDataUrl": f"s3://{MODELS}/runs/soak/model/model.tar.gz"}
             ],
             "SupportedContentTypes": ["text/csv"],
             "SupportedResponseMIMETypes": ["text/csv"],

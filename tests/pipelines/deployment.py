@@ -38,7 +38,10 @@ class Deployment:
             self.s3.put_bucket_versioning(
                 Bucket=SETTINGS.bucket(purpose), VersioningConfiguration={"Status": "Enabled"}
             )
-        names = (SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue)
+        names = (
+            *(SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue),
+            *(SETTINGS.labelled_queue, SETTINGS.registered_queue),
+        )
         self.queues = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
         self.sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
 

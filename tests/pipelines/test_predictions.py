@@ -198,6 +198,12 @@ def test_all_retries_every_failed_upload_and_sends_every_letter_to_its_queue(
     lost = announced("incoming/lost.csv")
     bury(deployment, lost, Reason="ThrottlingException: slow down", Source=SETTINGS.upload_queue)
     bury(deployment, NOTICE, Reason="NotFound: no topic", Source=SETTINGS.notice_queue)
+    others = {
+        SETTINGS.labelled_queue: announced("labelled/train/a.csv", SETTINGS.bucket("data")),
+        SETTINGS.registered_queue: {"source": "aws.sagemaker", "detail": {}},
+    }
+    for queue, body in others.items():
+        bury(deployment, body, Reason="AccessDenied: no", Source=queue)
     done = run("retry", "--all")
     assert done.exit_code == 0
     assert (
@@ -207,7 +213,8 @@ def test_all_retries_every_failed_upload_and_sends_every_letter_to_its_queue(
     sent = [one["Document"] for one in deployment.messages(SETTINGS.upload_queue)]
     assert lost in sent
     assert {one["detail"]["upload_id"] for one in sent if one != lost} == ids
-    assert [one["Document"] for one in deployment.messages(SETTINGS.notice_queue)] == [NOTICE]
+    for queue, body in {SETTINGS.notice_queue: NOTICE, **others}.items():
+        assert [one["Document"] for one in deployment.messages(queue)] == [body]
     assert deployment.messages(SETTINGS.dead_letter_queue) == []
 
 

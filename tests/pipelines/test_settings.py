@@ -77,6 +77,16 @@ def test_a_file_may_name_its_usual_stage(folder: Path) -> None:
         ("[deployment]\nuse_gpu = true", None, "use_gpu needs gpu_image"),
         ("[deployment]\nnotice_email = 'me'", None, "CLAIMFLOW_DEPLOYMENT__NOTICE_EMAIL"),
         ("mim_accuracy = 1", None, "did you mean min_accuracy?"),
+        ("min_macro_f1 = 1.1", None, "setting min_macro_f1"),
+        ("max_calibration_error = -1", None, "setting max_calibration_error"),
+        ("automatic_approval_accuracy = 0.7", None, r"at least min_accuracy \(0.8\)"),
+        (
+            "[deployment]\nretrain_schedule = 'weekly'",
+            None,
+            r"expected a schedule as .rate\(7 days",
+        ),
+        ("[deployment]\nquiet_seconds = 901", None, "setting deployment.quiet_seconds"),
+        ("[deployment]\ndrift_bar = 0", None, "setting deployment.drift_bar"),
     ],
 )
 def test_a_slip_is_one_line_that_says_what_is_meant(

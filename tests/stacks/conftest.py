@@ -17,6 +17,8 @@ EVERYTHING = {
     "EndpointZones": "2",
     "NoticeEmail": "claims@example.com",
     "GithubRepository": "example/claims",
+    "RetrainSchedule": "rate(7 days)",
+    "ApproveAccuracy": "0.95",
     "DeployRoleArn": "arn:aws:iam::123456789012:role/deploys",
 }
 

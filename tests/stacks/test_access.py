@@ -248,11 +248,17 @@ def test_ci_sees_reports_and_no_models_and_not_for_long(everything: Deployed) ->
         if found.id == "CiRole" and "s3:GetObject" in _list(statement["Action"])
         for resource in _list(statement["Resource"])
     }
-    assert read == {f"{models}/runs/*/validation/*", f"{models}/runs/*/evaluation/*"}
+    data = models.replace("-models-", "-data-")
+    assert read == {
+        f"{models}/runs/*/validation/*",
+        f"{models}/runs/*/evaluation/*",
+        f"{data}/versions/*/manifest.json",
+    }
 
 
 def test_without_a_repository_nobody_outside_takes_a_role(least: Deployed) -> None:
-    assert not [one for one in least.resources if one.room == "ci"]
+    kinds = {one.type for one in least.resources if one.room == "ci"}
+    assert not {one for one in kinds if "::IAM::" in one}
 
 
 def _who(everything: Deployed, action: str, part: str) -> set[str]:
@@ -264,41 +270,76 @@ def _who(everything: Deployed, action: str, part: str) -> set[str]:
     }
 
 
+def _whole(everything: Deployed, resource: str) -> set[str]:
+    """Who reads just this, wildcard included."""
+    return {
+        found.id
+        for found, statement in _statements(everything)
+        if "s3:GetObject" in _list(statement["Action"])
+        and f"arn:aws:s3:::{resource}" in _list(statement["Resource"])
+    }
+
+
 def test_only_the_job_reads_claims_and_only_it_writes_predictions(everything: Deployed) -> None:
     bucket = f"{_PREFIX}-predictions-"
     assert _who(everything, "s3:GetObject", bucket) == {"PredictRole"}
     assert _who(everything, "s3:GetObjectVersion", bucket) == {"PredictRole"}
     results = f"{_PREFIX}-results-{_ACCOUNT}-eu-central-1/results/*"
     assert _who(everything, "s3:PutObject", results) == {"PredictRole"}
-    whole = {
-        found.id
-        for found, statement in _statements(everything)
-        if "s3:GetObject" in _list(statement["Action"])
-        and f"arn:aws:s3:::{results}" in _list(statement["Resource"])
-    }
-    assert whole == {"PredictRole"}
+    assert _whole(everything, results) == {"PredictRole"}
     assert _who(everything, "s3:GetObject", f"{results}/manifest.json") == {
         "SubmitRole",
         "NotifyRole",
     }
 
 
-def test_only_training_and_processing_read_labelled_data(everything: Deployed) -> None:
+def test_only_what_counts_validates_and_trains_reads_labelled_data(everything: Deployed) -> None:
     data = f"{_PREFIX}-data-{_ACCOUNT}-eu-central-1"
-    code = _who(everything, "s3:GetObject", f"{data}/code/")
-    assert code == {"DeployPolicy"}
-    assert _who(everything, "s3:GetObject", data) - code == {"TrainingRole", "ProcessingRole"}
-    assert _who(everything, "s3:PutObject", data) == code
-    assert not _who(everything, "s3:PutObject", f"{data}/*")
+    assert _who(everything, "s3:GetObject", f"{data}/code/") == {"DeployPolicy"}
+    assert _who(everything, "s3:GetObject", f"{data}/*") == {"ProcessingRole"}
+    assert not _who(everything, "s3:GetObject", f"{data}/labelled/")
+    assert _who(everything, "s3:GetObjectVersion", data) == {"RetrainRole"}  # to count them
+    assert _who(everything, "s3:GetObject", f"{data}/versions/") == {"RetrainRole", "CiRole"}
+    for channel in ("vectors", "pretrained"):  # which hold no labelled data
+        assert _who(everything, "s3:GetObject", f"{data}/{channel}/*") == {"TrainingRole"}
+    models = f"{_PREFIX}-models-{_ACCOUNT}-eu-central-1"  # where Validate leaves what Train reads
+    assert _who(everything, "s3:GetObject", f"{models}/runs/*/training/") == {"TrainingRole"}
+    assert not _whole(everything, f"{models}/*") | _whole(everything, f"{models}/runs/*")
 
 
-def test_no_role_approves_a_model_or_rolls_one_back(everything: Deployed) -> None:
-    actions = {
-        action for _, statement in _statements(everything) for action in _list(statement["Action"])
-    }
-    assert "sagemaker:UpdateModelPackage" not in actions
+def test_labelled_data_is_changed_by_no_role_and_its_versions_are_made_by_one(
+    everything: Deployed,
+) -> None:
+    data = f"{_PREFIX}-data-{_ACCOUNT}-eu-central-1"
+    assert _who(everything, "s3:PutObject", data) == {"DeployPolicy", "RetrainRole"}
+    assert _who(everything, "s3:PutObject", f"{data}/versions/") == {"RetrainRole"}
+    for part in (f"{data}/*", f"{data}/labelled"):
+        assert not _who(everything, "s3:PutObject", part)
+
+
+def test_no_role_rolls_a_model_back_and_none_but_approve_approves(
+    everything: Deployed, least: Deployed
+) -> None:
     assert not _who(everything, "s3:PutObject", "/serving/")
     assert _who(everything, "sagemaker:CreateModelPackage", "") == {"PipelineRole"}
+    assert _who(everything, "sagemaker:UpdateModelPackage", "") == {"ApproveRole"}
+    assert not _who(least, "sagemaker:UpdateModelPackage", ""), "only if the settings ask for it"
+    assert _who(everything, "s3:PutObject", "/decisions/") == {"ApproveRole"}
+
+
+def test_manifests_and_decisions_are_written_once(everything: Deployed) -> None:
+    once = {
+        resource.partition("eu-central-1/")[2]
+        for _, statement in _statements(everything)
+        if statement.get("Condition") == {"Null": {"s3:if-none-match": "false"}}
+        for resource in _list(statement["Resource"])
+    }
+    assert once == {"versions/*.json", f"decisions/{_PREFIX}/*"}
+
+
+def test_only_ci_and_the_function_start_the_pipeline(everything: Deployed) -> None:
+    assert _who(everything, "sagemaker:StartPipelineExecution", "") == {"CiRole", "RetrainRole"}
+    assert _who(everything, "lambda:InvokeFunction", f"{_PREFIX}-retrain") == {"CiRole"}
 
 
 def test_nothing_is_deleted_but_markers_shards_and_tracked_files(everything: Deployed) -> None:
@@ -313,6 +354,8 @@ def test_nothing_is_deleted_but_markers_shards_and_tracked_files(everything: Dep
                     ("SubmitRole", "s3:DeleteObject"),
                     ("SubmitRole", "sqs:DeleteMessage"),
                     ("NotifyRole", "sqs:DeleteMessage"),
+                    ("RetrainRole", "sqs:DeleteMessage"),
+                    ("ApproveRole", "sqs:DeleteMessage"),
                     ("PredictRole", "s3:DeleteObject"),
                     ("InstanceRole", "ecs:DeregisterContainerInstance"),
                     ("DeployPolicy", "cloudformation:DeleteChangeSet"),

@@ -11,6 +11,7 @@ from pipelines.images import ROOT
 from pipelines.settings import Deployment, Settings
 from tests.benchmarks import costs
 
+ALARM = "AWS::CloudWatch::Alarm"
 SECTION = re.compile(r"<!-- costs -->\n\n(.*)\n\n<!-- end of costs -->", re.DOTALL)
 
 
@@ -50,8 +51,16 @@ def test_the_bill_counts_the_endpoints_that_cost_money() -> None:
     assert Deployment().endpoint_zones == f"{quantity('zones'):.0f}"
 
 
+def test_the_bill_counts_the_queues_that_are_polled() -> None:
+    mapping = "AWS::Lambda::EventSourceMapping"
+    polled = [one for room in ("lambdas", "ci") for one in resources(room, mapping)]
+    a_minute, minutes, pollers = 3, 60 * quantity("hours"), 5
+    assert quantity("polls") == len(polled) * pollers * a_minute * minutes
+
+
 def test_the_bill_counts_alarms_keys_and_metrics() -> None:
-    assert len(resources("lambdas", "AWS::CloudWatch::Alarm")) == quantity("alarms")
+    alarms = [one for room in ("lambdas", "ci") for one in resources(room, ALARM)]
+    assert len(alarms) == quantity("alarms")
     assert len(resources("pipelines", "AWS::KMS::Key")) == quantity("keys")
     named = re.compile(r'"((?:Jobs|Rows)\w+|UnsettledUploads|OldestWaitingSeconds|\w+Drift)"')
     written = {
@@ -66,7 +75,8 @@ def test_the_bill_knows_the_machines_of_templates_and_settings() -> None:
     (machine,) = resources("batch", "AWS::EC2::LaunchTemplate")
     assert f"'VolumeSize': {quantity('disk GB'):.0f}," in str(machine)
     for function in resources("lambdas", "AWS::Lambda::Function"):
-        assert function["MemorySize"] == (512 if "sweep" in str(function["Handler"]) else 256)
+        is_long = str(function["Handler"]) in ("lambdas.sweep.handler", "lambdas.retrain.handler")
+        assert function["MemorySize"] == (512 if is_long else 256)
     settings = Settings.model_fields
     assert settings["training_instance_type"].default in costs.PRICES["train price"].of
     assert settings["processing_instance_type"].default in costs.PRICES["process price"].of

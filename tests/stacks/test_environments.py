@@ -12,13 +12,15 @@ from batch.settings import JobSettings
 from lambdas import layout
 from lambdas import settings as functions
 from pipelines.settings import Settings
-from tests.stacks.conftest import Deployed
+from tests.stacks.conftest import Deployed, deploy
 
 READERS: dict[str, Any] = {
     "champion": functions.ChampionSettings,
     "submit": functions.SubmitSettings,
     "notify": functions.NotifySettings,
     "sweep": functions.SweepSettings,
+    "retrain": functions.RetrainSettings,
+    "approve": functions.ApproveSettings,
 }
 
 
@@ -84,6 +86,38 @@ def test_functions_are_told_this_deployments_names(
     assert sweep.upload_bucket == settings.bucket("predictions")
     champion = functions.ChampionSettings.from_environment(_environment(everything, "champion"))
     assert champion.models_bucket == settings.bucket("models")
+    retrain = functions.RetrainSettings.from_environment(_environment(everything, "retrain"))
+    assert retrain == functions.RetrainSettings(
+        pipeline_name=settings.pipeline_name,
+        data_bucket=settings.bucket("data"),
+        quiet_seconds=settings.deployment.quiet_seconds,
+        topic_arn=settings.notice_topic_arn,
+        dead_letter_queue_url=f"{queues}/{settings.dead_letter_queue}",
+        max_receives=3,
+    )
+    approve = functions.ApproveSettings.from_environment(_environment(everything, "approve"))
+    assert approve.model_package_group == settings.model_package_group
+    assert approve.models_bucket == settings.bucket("models")
+
+
+def test_a_model_is_approved_without_a_person_only_if_the_settings_say_so(
+    settings: Settings, least: Deployed
+) -> None:
+    def approve(deployed: Deployed) -> functions.ApproveSettings:
+        return functions.ApproveSettings.from_environment(_environment(deployed, "approve"))
+
+    assert approve(least).approve_accuracy is None
+    bars = {"automatic_approval_accuracy": 0.9, "automatic_approval_regression": -0.01}
+    told = approve(deploy(settings.model_copy(update=bars)))
+    assert (told.approve_accuracy, told.approve_regression) == (0.9, -0.01)
+
+
+def test_the_function_waits_for_as_long_as_its_queue_delays(settings: Settings) -> None:
+    quiet = settings.deployment.model_copy(update={"quiet_seconds": 60})
+    deployed = deploy(settings.model_copy(update={"deployment": quiet}))
+    assert int(deployed.one("Labelled").properties["DelaySeconds"]) == 60
+    retrain = functions.RetrainSettings.from_environment(_environment(deployed, "retrain"))
+    assert retrain.quiet_seconds == 60
 
 
 def test_the_sweep_leaves_an_upload_to_its_event_while_that_is_tried(everything: Deployed) -> None:

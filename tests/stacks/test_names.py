@@ -75,9 +75,13 @@ def test_functions_and_their_code(named: tuple[Settings, Deployed]) -> None:
 def test_queues_topic_and_rules(named: tuple[Settings, Deployed]) -> None:
     settings, deployed = named
     queues = {settings.upload_queue, settings.notice_queue, settings.dead_letter_queue}
+    queues |= {settings.labelled_queue, settings.registered_queue}
     assert _names(deployed, "AWS::SQS::Queue") == queues
     assert _names(deployed, "AWS::SNS::Topic") == {settings.notice_topic_arn.rpartition(":")[2]}
-    rules = ("upload", "approval", "settled", "failed-job", "sweep")
+    rules = (
+        *("upload", "approval", "settled", "failed-job", "sweep"),
+        *("labelled", "drift", "retrain", "registered"),
+    )
     assert _names(deployed, "AWS::Events::Rule") == {f"{settings.prefix}-{one}" for one in rules}
 
 

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from tests.stacks.conftest import Deployed
+from pipelines.images import ROOT
+from pipelines.settings import Settings
+from tests.stacks.conftest import Deployed, deploy
 
 _HERE = "eu-central-1:123456789012"
 _UPLOADS = "claimflow-prod-predictions-123456789012-eu-central-1"
 _RESULTS = "claimflow-prod-results-123456789012-eu-central-1"
+_DATA = "claimflow-prod-data-123456789012-eu-central-1"
 _QUEUE = f"arn:aws:batch:{_HERE}:job-queue/claimflow-prod-predict"
 
 
@@ -85,6 +88,19 @@ def _job(status: str, *, queue: str = _QUEUE, **more: Any) -> dict[str, Any]:
     )
 
 
+def _alarm(name: str, state: str) -> dict[str, Any]:
+    return _event(
+        "aws.cloudwatch",
+        "CloudWatch Alarm State Change",
+        {
+            "alarmName": name,
+            "state": {"value": state, "timestamp": "2026-11-13T00:00:59.000+0000"},
+            "previousState": {"value": "OK", "timestamp": "2026-11-13T00:00:00.000+0000"},
+            "configuration": {"metrics": []},
+        },
+    )
+
+
 PARENT: dict[str, Any] = {
     "arrayProperties": {"size": 3, "statusSummary": {"FAILED": 1, "SUCCEEDED": 2}}
 }
@@ -105,8 +121,20 @@ CHILD: dict[str, Any] = {"arrayProperties": {"index": 2}}
         (_created(_RESULTS, "submissions/0123.json"), set()),
         (_created(_RESULTS, "shards/0123/1/0/manifest.json"), set()),
         (_package("Approved"), {"approval"}),
-        (_package("PendingManualApproval"), set()),
+        (_package("PendingManualApproval"), {"registered"}),
+        (_package("Rejected"), set()),
         (_package("Approved", "claimflow-dev"), set()),
+        (_package("PendingManualApproval", "claimflow-dev"), set()),
+        (_created(_DATA, "labelled/train/new.csv"), {"labelled"}),
+        (_created(_DATA, "labelled/test/new.csv", "CompleteMultipartUpload"), {"labelled"}),
+        (_created(_DATA, "versions/0123/train/0001-new.csv", "CopyObject"), set()),
+        (_created(_DATA, "code/0123.zip"), set()),
+        (_created(_UPLOADS, "labelled/train/new.csv"), set()),
+        (_alarm("claimflow-prod-prediction-drift", "ALARM"), {"drift"}),
+        (_alarm("claimflow-prod-prediction-drift", "OK"), set()),
+        (_alarm("claimflow-prod-prediction-drift", "INSUFFICIENT_DATA"), set()),
+        (_alarm("claimflow-dev-prediction-drift", "ALARM"), set()),
+        (_alarm("claimflow-prod-waiting", "ALARM"), set()),
         (_job("FAILED"), {"failed-job"}),
         (_job("FAILED", **PARENT), {"failed-job"}),
         (_job("FAILED", **CHILD), set()),
@@ -138,8 +166,34 @@ def test_each_rule_is_on_and_leads_somewhere(everything: Deployed) -> None:
         "approval": f"{queues}-uploads",
         "settled": f"{queues}-notices",
         "failed-job": f"{queues}-notices",
+        "labelled": f"{queues}-labelled",
+        "drift": f"{queues}-labelled",
+        "registered": f"{queues}-registered",
         "sweep": "arn:aws:lambda:eu-central-1:123456789012:function:claimflow-prod-sweep",
+        "retrain": "arn:aws:lambda:eu-central-1:123456789012:function:claimflow-prod-retrain",
     }
+
+
+def test_a_schedule_and_new_data_start_a_retraining_if_the_settings_say_so(
+    settings: Settings, everything: Deployed, least: Deployed
+) -> None:
+    def names(deployed: Deployed) -> set[str]:
+        return {one.id for one in deployed.resources if one.room == "ci"}
+
+    assert "LabelledRule" in names(least)
+    assert not names(least) & {"RetrainRule", "RetrainPermission"}
+    assert "LabelledRule" not in names(deploy(settings, RetrainOnData="false"))
+    (target,) = everything.one("RetrainRule").properties["Targets"]
+    assert everything.one("RetrainRule").properties["ScheduleExpression"] == "rate(7 days)"
+    assert json.loads(target["Input"]) == {"cause": "schedule"}
+
+
+def test_the_drift_that_is_heard_is_the_one_that_notify_measures(everything: Deployed) -> None:
+    alarm = everything.one("PredictionDriftAlarm").properties
+    assert f'"{alarm["MetricName"]}"' in (ROOT / "lambdas" / "notify.py").read_text("utf-8")
+    assert alarm["Namespace"] == "claimflow"
+    assert alarm["Dimensions"] == [{"Name": "Deployment", "Value": "claimflow-prod"}]
+    assert alarm["Threshold"] == "0.25"
 
 
 def test_buckets_tell_what_the_rules_listen_for(everything: Deployed) -> None:
@@ -149,14 +203,20 @@ def test_buckets_tell_what_the_rules_listen_for(everything: Deployed) -> None:
         if bucket.properties.get("NotificationConfiguration")
         == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     }
-    assert {_UPLOADS, _RESULTS} <= telling
+    assert {_UPLOADS, _RESULTS, _DATA} <= telling
 
 
-def test_the_sweep_may_be_called_by_its_rule_only(everything: Deployed) -> None:
-    (permission,) = everything.of("AWS::Lambda::Permission")
-    assert permission.properties["FunctionName"] == "claimflow-prod-sweep"
-    assert permission.properties["SourceArn"] == f"arn:aws:events:{_HERE}:rule/claimflow-prod-sweep"
-    assert permission.properties["SourceAccount"] == "123456789012"
+def test_a_scheduled_function_may_be_called_by_its_rule_only(everything: Deployed) -> None:
+    allowed = {}
+    for permission in everything.of("AWS::Lambda::Permission"):
+        given = permission.properties
+        assert given["SourceAccount"] == "123456789012", permission
+        allowed[given["FunctionName"]] = given["SourceArn"]
+    rules = f"arn:aws:events:{_HERE}:rule/claimflow-prod"
+    assert allowed == {
+        "claimflow-prod-sweep": f"{rules}-sweep",
+        "claimflow-prod-retrain": f"{rules}-retrain",
+    }
 
 
 def test_each_queue_of_events_has_its_function(everything: Deployed) -> None:
@@ -169,6 +229,8 @@ def test_each_queue_of_events_has_its_function(everything: Deployed) -> None:
     assert ways == {
         "claimflow-prod-uploads": "claimflow-prod-submit",
         "claimflow-prod-notices": "claimflow-prod-notify",
+        "claimflow-prod-labelled": "claimflow-prod-retrain",
+        "claimflow-prod-registered": "claimflow-prod-approve",
     }
 
 

@@ -25,7 +25,7 @@ Less is refused here than there, so that only an account proves it:
 - Policies of resources, permissions boundaries, session policies and those of an organisation deny
   nothing, and VPC endpoints have none. TLS is taken as given.
 - What AWS does by itself with a role's rights: logs, pulling an image, polling a queue, and the use
-  of the key of the stack. `tests/test_privileges.py` holds the policies against it.
+  of the key of the stack. `tests/privileges` holds the policies against it.
 - Who may assume a role is checked for SageMaker and, by moto, for Lambda; the same tests look at
   all of them. A `Version` other than 2012-10-17 would turn off policy variables on AWS alone.
 - S3's object ownership, public access block and object lock, beyond what moto knows of them.

@@ -61,7 +61,7 @@ _LISTING = {
 }
 _LISTS = {"versions": "ListBucketVersions", "uploads": "ListBucketMultipartUploads"}
 _PARTS = {"uploadId", "max-parts", "part-number-marker"}
-# What a write sets on the way, by the beginning of its headers.
+# What a write sets on the way, by its headers; one that ends with a hyphen stands for several.
 _ALSO_SET = {
     "x-amz-tagging": "PutObjectTagging",
     "x-amz-acl": "PutObjectAcl",
@@ -220,7 +220,11 @@ def _written(arn: str, headers: Mapping[str, str]) -> Iterator[Call]:
     if "if-match" in headers:  # the answer tells about the object that is there
         yield Call("s3:GetObject", arn, {"s3:versionid": ()})
     for action in dict.fromkeys(
-        also for start, also in _ALSO_SET.items() if any(name.startswith(start) for name in headers)
+        also
+        for header, also in _ALSO_SET.items()
+        if any(
+            name == header or (header[-1] == "-" and name.startswith(header)) for name in headers
+        )
     ):
         yield Call(f"s3:{action}", arn, context)
     if "x-amz-copy-source" in headers:
