@@ -1,9 +1,13 @@
 """What is expected of labelled claims, as Great Expectations on four tables: the training set, the
-test set, a row for each class, a row for each distinct text."""
+test set, a row for each class, a row for each claim.
+
+Rows, texts and the overlap of both sets are judged on the merged training files; the classes on
+what is left of them to learn from, without the claims of the test set.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +32,20 @@ class Check:
 class Suites:
     """The four tables and what is expected of each."""
 
-    def __init__(self, settings: ValidationSettings, training: Table, test: Table) -> None:
+    def __init__(
+        self, settings: ValidationSettings, merged: Table, training: Table, test: Table
+    ) -> None:
+        """`training` is `merged` without the claims of the test set."""
         self._settings = settings
-        self._training = self._frame(training)
+        self._training = self._frame(merged)
         self._test = self._frame(test)
-        self._can_name_labels = all(settings.are_labels(set_.labels) for set_ in (training, test))
+        self._learnt = _cells(training.labels)
+        self._can_name_labels = all(settings.are_labels(set_.labels) for set_ in (merged, test))
 
     def all(self) -> dict[str, tuple[pd.DataFrame, list[Check]]]:
         training = self._of_set("training set", self._training)
         return {
-            "training": (self._training, [*training, self._label_count()]),
+            "training": (self._training, training),
             "test": (self._test, self._of_set("test set", self._test)),
             "classes": self._of_classes(),
             "texts": self._of_texts(),
@@ -45,12 +53,8 @@ class Suites:
 
     def _frame(self, table: Table) -> pd.DataFrame:
         """The columns by their names in the file; what is blank is null."""
-
-        def column(cells: list[str]) -> pd.Series:
-            return pd.Series([cell if cell.strip() else None for cell in cells], dtype=object)
-
         names = self._settings.text_column, self._settings.label_column
-        return pd.DataFrame(dict(zip(names, map(column, (table.texts, table.labels)), strict=True)))
+        return pd.DataFrame(dict(zip(names, map(_cells, (table.texts, table.labels)), strict=True)))
 
     def _check(
         self,
@@ -134,35 +138,26 @@ class Suites:
             ),
         ]
 
-    def _label_count(self) -> Check:
-        most = self._settings.max_labels
-
-        def sentence(figures: Figures) -> str:
-            labels = _count(figures["observed_value"], "label")
-            return f"training set has {labels}, at least 2 and at most {most:,} are needed"
-
-        return self._check(
-            "label_count",
-            gxe.ExpectColumnUniqueValueCountToBeBetween,
-            sentence,
-            column=self._settings.label_column,
-            min_value=2,
-            max_value=most,
-        )
-
     def _of_classes(self) -> tuple[pd.DataFrame, list[Check]]:
         """A row for each label of either set: its rows there, null where it has none."""
         settings = self._settings
         training, test = (
-            frame[settings.label_column].value_counts() for frame in (self._training, self._test)
+            labels.value_counts() for labels in (self._learnt, self._test[settings.label_column])
         )
         classes = pd.DataFrame({"training_rows": training, "test_rows": test}, dtype=float)
         classes = classes.reindex(sort_labels(classes.index))
+        is_learnt = classes["training_rows"].notna()
+        classes["learnt"] = is_learnt.cumsum().where(is_learnt)  # a number for each, to be counted
         shares = classes.fillna(0) / classes.sum().clip(lower=1)
         # Half the sum over all classes is the total variation distance.
         classes["half_difference"] = (shares["training_rows"] - shares["test_rows"]).abs() / 2
         unknown = classes.index[classes["training_rows"].isna()]
         untested = classes.index[classes["test_rows"].isna()]
+
+        def label_count(figures: Figures) -> str:
+            labels = _count(figures["observed_value"], "label")
+            most = settings.max_labels
+            return f"training set has {labels}, at least 2 and at most {most:,} are needed"
 
         def balance(figures: Figures) -> str:
             distance = _percent(figures["observed_value"])
@@ -172,6 +167,14 @@ class Suites:
             )
 
         return classes, [
+            self._check(
+                "label_count",
+                gxe.ExpectColumnUniqueValueCountToBeBetween,
+                label_count,
+                column="learnt",
+                min_value=2,
+                max_value=settings.max_labels,
+            ),
             self._check(
                 "rows_per_class",
                 gxe.ExpectColumnValuesToBeBetween,
@@ -207,7 +210,7 @@ class Suites:
         ]
 
     def _of_texts(self) -> tuple[pd.DataFrame, list[Check]]:
-        """A row for each distinct text of both sets, without the text itself."""
+        """A row for each claim of both sets, without its text."""
         settings = self._settings
         both = pd.concat(
             [
@@ -215,7 +218,7 @@ class Suites:
                 for frame, in_test in ((self._training, False), (self._test, True))
             ]
         )
-        groups = both.groupby("text", sort=False)
+        groups = both.groupby(both["text"].str.strip(), sort=False)  # as in steps/merge.py
         test_rows = groups["in_test"].sum()
         training_rows = groups["in_test"].count() - test_rows
         texts = pd.DataFrame(
@@ -264,7 +267,9 @@ class Suites:
         elif len(few) > 1:
             which = f"the smallest of {len(few):,} too small classes{self._in_brackets(few.index)}"
         least = int(rows.min()) if rows.notna().any() else 0
-        return f"{which} has {_count(least, 'row')} in training, at least {needed:,} are needed"
+        leaks = len(self._training) - len(self._learnt)
+        counted = f"in training{', without the claims of the test set' if leaks else ''}"
+        return f"{which} has {_count(least, 'row')} {counted}, at least {needed:,} are needed"
 
     def _labels(self, labels: pd.Index) -> str:
         return _count(len(labels), "label") if len(labels) else "no label"
@@ -275,6 +280,11 @@ class Suites:
     def _names(self, labels: pd.Index) -> str:
         shown = [label if label.isprintable() else ascii(label) for label in labels[:5]]
         return ", ".join(shown) + (f" and {len(labels) - 5:,} more" if len(labels) > 5 else "")
+
+
+def _cells(cells: Sequence[str]) -> pd.Series:
+    """A column; what is blank is null."""
+    return pd.Series([cell if cell.strip() else None for cell in cells], dtype=object)
 
 
 def _of(figures: Figures) -> str:

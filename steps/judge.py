@@ -37,16 +37,19 @@ class Outcome:
 
 
 def judge(
-    training: Table, test: Table, settings: ValidationSettings, data_docs: Path
+    merged: Table, training: Table, test: Table, settings: ValidationSettings, data_docs: Path
 ) -> list[Outcome]:
-    """The outcome of every check, in the order of CHECKS; their Data Docs go to `data_docs`."""
+    """The outcome of every check, in the order of CHECKS; their Data Docs go to `data_docs`.
+
+    `training` is `merged` without the claims of the test set: what there is to learn from.
+    """
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     context.add_data_docs_site("claims", _site(data_docs))
     source = context.data_sources.add_pandas("claims")
     outcomes = []
-    for dataset, (frame, checks) in Suites(settings, training, test).all().items():
+    for dataset, (frame, checks) in Suites(settings, merged, training, test).all().items():
         batch = source.add_dataframe_asset(dataset).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(
             gx.ExpectationSuite(dataset, expectations=[check.expectation for check in checks])

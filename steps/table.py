@@ -18,6 +18,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from steps.errors import InputError
@@ -47,22 +48,31 @@ class Table:
 
 
 def read_table(folder_or_file: Path, text_column: str, label_column: str) -> Table:
-    """The labelled table in a CSV file (RFC 4180, UTF-8, BOM allowed; plain, gzip or xz), or in all
-    files of a folder in the order of their names, which must then have the same header.
+    """The labelled table in a CSV file, or that of all files of a folder one after the other.
 
     Raises
     ------
     InputError
-        When it is missing, empty, too large, damaged or not such a table. The message names file
-        and line and never quotes a cell.
+        As `read_tables` does.
+    """
+    return joined(read_tables(folder_or_file, text_column, label_column))
+
+
+def read_tables(folder_or_file: Path, text_column: str, label_column: str) -> list[Table]:
+    """The labelled table of each CSV file (RFC 4180, UTF-8, BOM allowed; plain, gzip or xz), in the
+    order of the files' names. Besides the two columns each may have others of its own.
+
+    Raises
+    ------
+    InputError
+        When a file is missing, empty, damaged or not such a table, when all together are too large,
+        or when none has a row. The message names file and line and never quotes a cell.
     """
     if text_column == label_column:
         raise InputError(
             f'text_column and label_column both name "{text_column}": expected two columns'
         )
-    texts: list[str] = []
-    labels: list[str] = []
-    expected: list[str] | None = None
+    tables = []
     room = MAX_BYTES
     files = data_files(folder_or_file)
     for path in files:
@@ -70,21 +80,32 @@ def read_table(folder_or_file: Path, text_column: str, label_column: str) -> Tab
         room -= len(content)
         rows = _rows(path, content)
         header = [name.strip() for name in next(rows, [])]
-        if expected is None:
-            expected = header
-            _check_header(path, header, text_column, label_column)
-        elif header != expected:
-            raise InputError(
-                f"{_name(path)} has another header than {_name(files[0])}: "
-                "expected the same columns in the same order in all files of a channel"
-            )
+        _check_header(path, header, text_column, label_column)
         text_at, label_at = header.index(text_column), header.index(label_column)
+        table = Table([], [])
         for row in rows:
-            texts.append(row[text_at])
-            labels.append(row[label_at].strip())
-    if not texts:
+            table.texts.append(row[text_at])
+            table.labels.append(row[label_at].strip())
+        tables.append(table)
+    if not any(map(len, tables)):
         raise InputError(f"{_name(files[0])} has a header but no rows: expected labelled claims")
-    return Table(texts, labels)
+    return tables
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """The rows of all tables, one table after the other."""
+    return Table(
+        list(chain.from_iterable(table.texts for table in tables)),
+        list(chain.from_iterable(table.labels for table in tables)),
+    )
+
+
+def write_table(path: Path, table: Table, text_column: str, label_column: str) -> None:
+    """Writes a table as `read_table` reads it: the same rows make the same bytes."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\r\n")  # of RFC 4180; quotes a lone \r or \n, too
+        writer.writerow((text_column, label_column))
+        writer.writerows(zip(table.texts, table.labels, strict=True))
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:

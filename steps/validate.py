@@ -1,7 +1,9 @@
 """The step Validate: judges the labelled claims before any training is paid for.
 
 Reads the inputs `train` and `test`; writes `validation.json` and Great Expectations' Data Docs
-(`data_docs/index.html`) to the output `validation`, also when the data does not pass.
+(`data_docs/index.html`) to the output `validation`, also when the data does not pass. When it does,
+`train.csv` in the output `training` is what to learn from: all files of `train` in one, where a
+later file's label of the same claim has replaced the earlier, without the claims of the test set.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 
 from steps.container import Container, run_step
 from steps.errors import InputError
-from steps.table import Table, fingerprints, read_table, sort_labels
+from steps.merge import merge, without_texts_of
+from steps.table import Table, fingerprints, joined, read_tables, sort_labels, write_table
 from steps.tracking import TrackingSettings, tracking
 from steps.validation_settings import ValidationSettings
 
@@ -47,12 +50,14 @@ def validate(
         "message": None,
         "settings": asdict(settings),
         "datasets": {},
+        "merged": None,
         "checks": [],
     }
     with tracking(container, "Validate", tracking_settings) as run:
         run.log_params(report["settings"])
         try:
-            _judge(container, settings, output, report)
+            training = _judged(container, settings, output, report)
+            _write_training(container.processing("training"), training, settings)
             report["success"] = True
         except InputError as error:
             report["message"] = str(error)
@@ -64,38 +69,40 @@ def validate(
             run.log_artifact(path)
 
 
-def _judge(
+def _judged(
     container: Container, settings: ValidationSettings, output: Path, report: dict[str, Any]
-) -> None:
-    """Adds what it finds to the report; raises InputError when the data does not pass."""
+) -> Table:
+    """The training set, merged and without the claims of the test set. Adds what it finds to the
+    report; raises InputError when the data does not pass."""
 
-    def load(name: str) -> tuple[Table, dict[str, str]]:
+    def load(name: str) -> tuple[list[Table], dict[str, str]]:
         folder = container.processing(name)
-        table = read_table(folder, settings.text_column, settings.label_column)
-        return table, fingerprints(folder)
+        tables = read_tables(folder, settings.text_column, settings.label_column)
+        return tables, fingerprints(folder)
 
     with ThreadPoolExecutor() as pool:
         loading = {dataset: pool.submit(load, name) for dataset, name in INPUTS.items()}
         # Great Expectations takes seconds to import: the files are read meanwhile.
         from steps.judge import judge
 
-    tables: dict[str, Table] = {}
+    files: dict[str, list[Table]] = {}
     reasons = []
     for dataset, loaded in loading.items():
         try:
-            tables[dataset], files = loaded.result()
+            files[dataset], sums = loaded.result()
         except InputError as error:
             sentence, figures = f"{dataset} set: {error}", {}
             reasons.append(sentence)
         else:
-            report["datasets"][dataset] = _described(tables[dataset], settings) | {"files": files}
-            sentence = f"{dataset} set has {len(tables[dataset]):,} rows"
-            figures = {"rows": len(tables[dataset])}
+            table = joined(files[dataset])
+            report["datasets"][dataset] = _described(table, settings) | {"files": sums}
+            sentence = f"{dataset} set has {len(table):,} rows"
+            figures = {"rows": len(table)}
         report["checks"].append(
             {
                 "name": "readable",
                 "dataset": dataset,
-                "passed": dataset in tables,
+                "passed": dataset in files,
                 "severity": "critical",
                 "sentence": sentence,
                 "figures": figures,
@@ -104,7 +111,12 @@ def _judge(
     if reasons:
         raise InputError("; ".join(reasons))
 
-    outcomes = judge(tables["training"], tables["test"], settings, output / "data_docs")
+    test = joined(files["test"])
+    merged = merge(files["training"])
+    training = without_texts_of(merged, test)
+    report["merged"] = _accounted(files["training"], merged, training)
+    print(_sentence(report["merged"]))
+    outcomes = judge(merged, training, test, settings, output / "data_docs")
     report["checks"] += [asdict(outcome) for outcome in outcomes]
     for outcome in outcomes:
         verdict = "passed" if outcome.passed else "FAILED" if outcome.blocks else "warning"
@@ -112,6 +124,33 @@ def _judge(
     reasons = [outcome.sentence for outcome in outcomes if outcome.blocks]
     if reasons:
         raise InputError(f"The data did not pass validation: {'; '.join(reasons)}.")
+    return training
+
+
+def _write_training(folder: Path, training: Table, settings: ValidationSettings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / "train.csv", training, settings.text_column, settings.label_column)
+
+
+def _accounted(files: Sequence[Table], merged: Table, training: Table) -> dict[str, int]:
+    """Where the training rows went: rows_in = relabelled + leaks_removed + rows_out."""
+    rows_in = sum(map(len, files))
+    return {
+        "files": len(files),
+        "rows_in": rows_in,
+        "relabelled": rows_in - len(merged),
+        "leaks_removed": len(merged) - len(training),
+        "rows_out": len(training),
+    }
+
+
+def _sentence(merged: dict[str, int]) -> str:
+    files = "1 file" if merged["files"] == 1 else f"{merged['files']:,} files"
+    return (
+        f"merged: {files} with {merged['rows_in']:,} rows; {merged['relabelled']:,} replaced by a "
+        f"later file's label of the same text, {merged['leaks_removed']:,} taken out because the "
+        f"test set has their text; {merged['rows_out']:,} to learn from"
+    )
 
 
 def _described(table: Table, settings: ValidationSettings) -> dict[str, Any]:
@@ -127,7 +166,8 @@ def _described(table: Table, settings: ValidationSettings) -> dict[str, Any]:
 def _metrics(report: dict[str, Any]) -> dict[str, float]:
     failed = Counter(check["severity"] for check in report["checks"] if not check["passed"])
     rows = {f"{name}_rows": data["rows"] for name, data in report["datasets"].items()}
-    return {"failures": failed["critical"], "warnings": failed["warning"], **rows}
+    merged = {f"merged_{name}": number for name, number in (report["merged"] or {}).items()}
+    return {"failures": failed["critical"], "warnings": failed["warning"], **rows, **merged}
 
 
 if __name__ == "__main__":

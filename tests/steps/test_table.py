@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from steps import table as table_module
 from steps.errors import InputError
-from steps.table import Table, fingerprints, read_table, sort_labels
+from steps.table import Table, fingerprints, read_table, read_tables, sort_labels, write_table
 
 SIMPLE = b'id,text,label\n1,pump leaks,water\n2,"door, left",noise\n'
 EXPECTED = Table(["pump leaks", "door, left"], ["water", "noise"])
@@ -157,10 +157,28 @@ def test_a_folder_in_a_channel_is_refused(tmp_path: Path) -> None:
     assert "nested" in message(tmp_path)
 
 
-def test_parts_with_different_headers_are_refused(tmp_path: Path) -> None:
+def test_parts_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    write(tmp_path, b"text,label\nfirst,a\n", "1.csv")
+    write(tmp_path, b"who,label,when,text\nx,b,y,second\n", "2.csv")
+    assert read_tables(tmp_path, "text", "label") == [
+        Table(["first"], ["a"]),
+        Table(["second"], ["b"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (b"text,category\na,b\n", '2.csv has no column "label": its first line has "text", "cate'),
+        (b"", "2.csv is empty"),
+        (b"text,text,label\na,b,c\n", "2.csv has more than one column of the same name"),
+        (b"id,text,label\n1,a,b\n2,a\n", "2.csv, line 3: 2 fields, expected 3"),
+    ],
+)
+def test_a_part_without_the_columns_is_named(tmp_path: Path, second: bytes, expected: str) -> None:
     write(tmp_path, b"text,label\na,b\n", "1.csv")
-    write(tmp_path, b"label,text\nb,a\n", "2.csv")
-    assert "2.csv has another header than 1.csv" in message(tmp_path)
+    write(tmp_path, second, "2.csv")
+    assert expected in message(tmp_path)
 
 
 def test_one_column_cannot_be_text_and_label(tmp_path: Path) -> None:
@@ -229,6 +247,24 @@ def test_whatever_a_csv_writer_wrote_is_read_back(
     path = write(tmp_path, pack(file.getvalue().encode("utf-8")))
     expected = Table([row[0] for row in rows], [row[2].strip() for row in rows])
     assert read_table(path, "text", "label") == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS.map(str.strip)), min_size=1),
+    columns=st.tuples(CELLS, CELLS)
+    .map(lambda names: tuple(name.strip() for name in names))
+    .filter(lambda names: names[0] != names[1] and not names[0].startswith("\ufeff")),
+)
+def test_a_written_table_is_read_back_and_has_one_spelling(
+    tmp_path: Path, rows: list[tuple[str, str]], columns: tuple[str, str]
+) -> None:
+    table = Table([text for text, _ in rows], [label for _, label in rows])
+    paths = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    write_table(paths[0], table, *columns)
+    assert read_table(paths[0], *columns) == table
+    write_table(paths[1], read_table(paths[0], *columns), *columns)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
+import lzma
 import signal
 import socket
 import sys
@@ -10,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.sample import write_sample
 from steps.container import Container
@@ -30,34 +35,46 @@ def good(start: int, rows: int) -> Rows:
     ]
 
 
+def packed(rows: Rows, *more: str) -> bytes:
+    """A CSV file of claims, with columns before the two that have these names."""
+    file = io.StringIO(newline="")
+    lines = [("text", "label"), *rows]
+    csv.writer(file).writerows([(*more, *line) for line in lines])
+    return file.getvalue().encode()
+
+
 class Job:
     """A validation job in a folder of its own."""
 
     def __init__(self, root: Path) -> None:
         self.container = Container(root)
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, file: str = "claims.csv") -> None:
         folder = self.container.processing(name)
-        folder.mkdir(parents=True)
-        (folder / "claims.csv").write_bytes(content)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content)
 
     def put_rows(self, training: Rows, test: Rows) -> None:
-        for name, rows in (("train", training), ("test", test)):
-            folder = self.container.processing(name)
-            folder.mkdir(parents=True)
-            with (folder / "claims.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([("text", "label"), *rows])
+        self.put("train", packed(training))
+        self.put("test", packed(test))
 
     def run(self, *arguments: str) -> dict[str, Any]:
         validate(self.container, arguments, TrackingSettings())
         return self.report()
 
+    @property
+    def training(self) -> Path:
+        """What there is to learn from."""
+        return self.container.processing("training") / "train.csv"
+
     def refused(self, *arguments: str) -> str:
+        self.training.unlink(missing_ok=True)  # of a run before
         with pytest.raises(InputError) as caught:
             self.run(*arguments)
         (line,) = str(caught.value).splitlines()
         assert self.report()["success"] is False
         assert self.report()["message"] == line
+        assert not self.training.exists()
         return line
 
     def report(self) -> dict[str, Any]:
@@ -255,6 +272,128 @@ def test_the_columns_may_have_any_names(job: Job) -> None:
     assert report["datasets"]["test"]["labels"] == {"fire": 8, "water": 32}
 
 
+def test_training_files_are_merged_in_the_order_of_their_names(
+    job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, test = good(0, 60), good(100, 20)
+    newer = [(f" {old[1][0]}", "fire"), ("door: left open", "water")]
+    newest = [("door: left open", "fire"), test[0], (old[2][0], "water")]
+    job.put("train", packed(old), "0001-claims.csv")
+    job.put("train", lzma.compress(packed(newer, "who", "when")), "0002-b.csv.xz")
+    job.put("train", gzip.compress(packed(newest, "id")), "0003-a.csv.gz")
+    job.put("test", packed(test))
+    report = job.run()
+    kept = [row for number, row in enumerate(old) if number not in (1, 2)]
+    assert job.training.read_bytes() == packed([*kept, newer[0], newest[0], newest[2]])
+    assert report["datasets"]["training"]["rows"] == 65
+    assert report["merged"] == {
+        "files": 3,
+        "rows_in": 65,
+        "relabelled": 3,
+        "leaks_removed": 1,
+        "rows_out": 61,
+    }
+    assert (
+        "merged: 3 files with 65 rows; 3 replaced by a later file's label of the same text, 1 "
+        "taken out because the test set has their text; 61 to learn from"
+    ) in capsys.readouterr().out
+
+
+def test_what_only_warns_stays_in_the_training_set(job: Job) -> None:
+    training = [
+        *good(0, 60),
+        (good(3, 1)[0][0], "fire"),
+        ("", "fire"),
+        ("no label", ""),
+        ("ab", "fire"),
+    ]
+    job.put_rows(training, good(100, 20))
+    job.run("--warn-only", "text_present,label_present,text_length,duplicates,contradictions")
+    assert job.training.read_bytes() == packed(training)
+
+
+def test_the_training_set_has_the_columns_of_the_settings(job: Job) -> None:
+    for name, rows in (("train", good(0, 60)), ("test", good(100, 20))):
+        job.put(name, packed(rows).replace(b"text,label", b"reason,class", 1))
+    job.run("--text-column", "reason", "--label-column", "class")
+    assert job.training.read_bytes().startswith(b"reason,class\r\nclaim 0: pump leaks,fire\r\n")
+
+
+def test_overlap_is_judged_before_the_leaks_are_taken_out(job: Job) -> None:
+    job.put_rows(good(0, 60), [*good(0, 3), *good(100, 17)])
+    message = job.refused()
+    assert "test set has 3 of 20 texts that training has, too, at most 10 % tolerated" in message
+    assert job.report()["merged"]["leaks_removed"] == 3
+    assert job.run("--max-overlap", "0.2")["merged"]["rows_out"] == 57
+
+
+def test_outer_blanks_do_not_hide_a_leak(job: Job) -> None:
+    job.put_rows(good(0, 60), [(f" {text} ", label) for text, label in good(0, 20)])
+    assert "test set has 20 of 20 texts that training has, too" in job.refused()
+
+
+@pytest.mark.parametrize(
+    ("training", "test", "sentence"),
+    [
+        (
+            [*good(0, 20), ("a thief", "theft"), ("a robber", "theft")],
+            [*good(100, 20), ("a thief", "theft")],
+            'class "theft" has 1 row in training, without the claims of the test set, at least 2',
+        ),
+        (
+            [*good(0, 20), ("a thief", "theft"), ("a robber", "theft")],
+            [*good(100, 20), ("a thief", "theft"), ("a robber", "theft")],
+            "test set has 1 label that training never saw (theft)",
+        ),
+        (
+            [("a pump", "water"), ("a hose", "water"), ("a wire", "fire")],
+            [("a hose", "water"), ("a wire", "fire")],
+            "training set has 1 label, at least 2 and at most",
+        ),
+    ],
+)
+def test_classes_are_judged_on_what_is_left_to_learn_from(
+    job: Job, training: Rows, test: Rows, sentence: str
+) -> None:
+    job.put_rows(training, test)
+    assert sentence in job.refused("--max-overlap", "1")
+
+
+def test_texts_that_are_all_blank_are_refused_like_any(job: Job) -> None:
+    blank = [("  ", label) for _, label in good(0, 20)]
+    job.put_rows(blank, blank)
+    assert "training set has 20 of 20 rows without a text" in job.refused()
+    assert job.report()["merged"]["rows_out"] == 20
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    files=st.lists(st.lists(st.integers(0, 80), min_size=1, max_size=30), min_size=1, max_size=3),
+    tested=st.lists(st.integers(0, 80), min_size=1, max_size=10),
+)
+def test_every_row_is_accounted_for_and_no_claim_of_the_test_set_is_learnt(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[int]], tested: list[int]
+) -> None:
+    job = Job(tmp_path_factory.mktemp("job"))
+    claims = good(0, 81)
+    for number, chosen in enumerate(files):
+        job.put("train", packed([claims[one] for one in chosen]), f"{number:04}-part.csv")
+    job.put("test", packed([claims[one] for one in tested]))
+    merged = job.run("--warn-only", ",".join(JUDGED))["merged"]
+    rows = list(csv.reader(job.training.read_text("utf-8").splitlines()))[1:]
+    assert not {text for text, _ in rows} & {claims[one][0] for one in tested}
+    assert len(rows) == merged["rows_out"]
+    assert sum(map(len, files)) == merged["rows_in"]
+    assert merged["rows_in"] == (
+        merged["rows_out"] + merged["relabelled"] + merged["leaks_removed"]
+    )
+
+
+JUDGED = [name for name in CHECKS if name != "readable"]
 GOOD_CSV = b"text,label\n" + b"".join(f"{text},{label}\n".encode() for text, label in good(0, 9))
 
 
@@ -282,6 +421,7 @@ def test_a_file_that_cannot_be_read_is_reported_like_a_failed_check(
     assert expected in message
     assert job.not_passed() == {"readable": "critical"}
     assert job.report()["datasets"]["training"]["rows"] == 9
+    assert job.report()["merged"] is None
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["columns right", "columns swapped"])
