@@ -64,6 +64,7 @@ from pipelines.settings import Settings
 METRICS = {
     "train:loss": r"train_loss=([0-9.eE+-]+)",
     "validation:accuracy": r"val_accuracy=([0-9.eE+-]+)",
+    "validation:macro_f1": r"val_macro_f1=([0-9.eE+-]+)",
     "train:samples_per_s": r"samples_per_s=([0-9.eE+-]+)",
 }
 
@@ -71,71 +72,315 @@ METRICS = {
 def definition(settings: Settings, images: Mapping[str, str]) -> str:
     """The pipeline as JSON; `images` are the images' addresses by target."""
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # it would ask IAM about the role's trust
-    return str(_build(settings, images).definition())
+    return str(_Line(settings, images).pipeline().definition())
 
 
-def _build(settings: Settings, images: Mapping[str, str]) -> Pipeline:
-    session = PipelineSession(
-        # Nothing is called: the credentials only keep boto3 from looking for some.
-        boto_session=boto3.Session("none", "none", region_name=settings.region),
-        default_bucket=settings.bucket("models"),
-        sagemaker_config={
-            "SchemaVersion": "1.0",
-            "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
-        },
-    )
-    data, models = settings.bucket("data"), settings.bucket("models")
+class _Parameters:
+    """What a start may change."""
 
-    def run_folder(name: str) -> Join:
-        execution = ExecutionVariables.PIPELINE_EXECUTION_ID
-        return Join(on="/", values=[f"s3://{models}/runs", execution, name])
+    def __init__(self, settings: Settings) -> None:
+        data = settings.bucket("data")
+        self.train_data = ParameterString("TrainData", f"s3://{data}/train.csv")
+        self.test_data = ParameterString("TestData", f"s3://{data}/test.csv")
+        self.text_column = ParameterString("TextColumn", settings.text_column)
+        self.label_column = ParameterString("LabelColumn", settings.label_column)
+        self.model_kind = ParameterString("ModelKind", "ngram")
+        self.epochs = ParameterInteger("Epochs", 20)
+        self.learning_rate = ParameterFloat("LearningRate", 0.0)  # the kind's own
+        self.batch_size = ParameterInteger("BatchSize", 0)
+        self.seed = ParameterInteger("Seed", 0)
+        self.training_instance_type = ParameterString(
+            "TrainingInstanceType", settings.training_instance_type
+        )
+        self.training_instance_count = ParameterInteger("TrainingInstanceCount", 1)
+        self.processing_instance_type = ParameterString(
+            "ProcessingInstanceType", settings.processing_instance_type
+        )
+        self.min_accuracy = ParameterFloat("MinAccuracy", settings.min_accuracy)
+        self.min_macro_f1 = ParameterFloat("MinMacroF1", settings.min_macro_f1)
+        self.min_class_recall = ParameterFloat("MinClassRecall", settings.min_class_recall)
+        self.max_calibration_error = ParameterFloat(
+            "MaxCalibrationError", settings.max_calibration_error
+        )
+        self.allowed_regression = ParameterFloat("AllowedRegression", settings.allowed_regression)
+        self.approval_status = ParameterString(
+            "ApprovalStatus",
+            "PendingManualApproval",
+            enum_values=["PendingManualApproval", "Approved", "Rejected"],
+        )
+        # What is known of the start, for the model's metadata.
+        self.code_version = ParameterString("CodeVersion", "unknown")
+        self.cause = ParameterString("Cause", "manual")
+        self.data_manifest = ParameterString("DataManifest", "none")
+        self.tracking_uri = ParameterString("MlflowTrackingUri", settings.mlflow_tracking_uri)
 
-    # What a start may change.
-    train_data = ParameterString("TrainData", default_value=f"s3://{data}/train.csv")
-    test_data = ParameterString("TestData", default_value=f"s3://{data}/test.csv")
-    text_column = ParameterString("TextColumn", default_value=settings.text_column)
-    label_column = ParameterString("LabelColumn", default_value=settings.label_column)
-    model_kind = ParameterString("ModelKind", default_value="ngram")
-    epochs = ParameterInteger("Epochs", default_value=20)
-    learning_rate = ParameterFloat("LearningRate", default_value=0.0)  # the kind's own
-    batch_size = ParameterInteger("BatchSize", default_value=0)
-    seed = ParameterInteger("Seed", default_value=0)
-    training_instance_type = ParameterString(
-        "TrainingInstanceType", default_value=settings.training_instance_type
-    )
-    training_instance_count = ParameterInteger("TrainingInstanceCount", default_value=1)
-    processing_instance_type = ParameterString(
-        "ProcessingInstanceType", default_value=settings.processing_instance_type
-    )
-    min_accuracy = ParameterFloat("MinAccuracy", default_value=settings.min_accuracy)
-    allowed_regression = ParameterFloat(
-        "AllowedRegression", default_value=settings.allowed_regression
-    )
-    approval_status = ParameterString(
-        "ApprovalStatus",
-        default_value="PendingManualApproval",
-        enum_values=["PendingManualApproval", "Approved", "Rejected"],
-    )
-    code_version = ParameterString("CodeVersion", default_value="unknown")
-    tracking_uri = ParameterString("MlflowTrackingUri", default_value=settings.mlflow_tracking_uri)
+    def all(self) -> list[Any]:
+        return list(vars(self).values())
 
-    cache = CacheConfig(
-        enable_caching=settings.cache_days > 0, expire_after=f"P{settings.cache_days or 1}D"
-    )
-    # No time, no execution and no commit here: the environment is part of a step's cache key. The
-    # code's version is the image's tag, so that a commit that changes no code finds its steps.
-    environment = {
-        "MLFLOW_TRACKING_URI": tracking_uri,
-        "MLFLOW_EXPERIMENT_NAME": settings.pipeline_name,
-    }
-    columns = ["--text-column", text_column, "--label-column", label_column]
 
-    def processing(name: str, target: str) -> Processor:
+class _Line:
+    """The steps of one pipeline, each made from those that it needs."""
+
+    def __init__(self, settings: Settings, images: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._images = images
+        self._parameters = _Parameters(settings)
+        self._session = PipelineSession(
+            # Nothing is called: the credentials only keep boto3 from looking for some.
+            boto_session=boto3.Session("none", "none", region_name=settings.region),
+            default_bucket=settings.bucket("models"),
+            sagemaker_config={
+                "SchemaVersion": "1.0",
+                "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+            },
+        )
+        self._tags = [Tag(key=key, value=value) for key, value in settings.tags.items()]
+        # A job that costs money is not run twice for the same, and tried again for a passing fault.
+        self._job_step = {
+            "cache_config": CacheConfig(
+                enable_caching=settings.cache_days > 0, expire_after=f"P{settings.cache_days or 1}D"
+            ),
+            "retry_policies": _retry_policies(),
+        }
+
+    def pipeline(self) -> Pipeline:
+        validate = self._validate()
+        train = self._train(validate)
+        champion = self._champion()
+        evaluate = self._evaluate(train, champion)
+        gate = self._gate(evaluate, self._register(train, evaluate), self._rejected(evaluate))
+        return Pipeline(
+            name=self._settings.pipeline_name,
+            parameters=self._parameters.all(),
+            steps=[validate, champion, train, evaluate, gate],
+            pipeline_experiment_config=None,  # MLflow tracks; SageMaker Experiments is retired
+            sagemaker_session=self._session,
+        )
+
+    def _validate(self) -> ProcessingStep:
+        given = self._parameters
+        return ProcessingStep(
+            name="Validate",
+            description="Great Expectations: bad data stops the run before training is paid for",
+            step_args=self._processor("validate", "validate").run(
+                inputs=[_input("train", given.train_data), _input("test", given.test_data)],
+                outputs=[
+                    # Continuous: the report is there although the job fails.
+                    _output("validation", self._run_folder("validation"), "Continuous"),
+                    _output("training", self._run_folder("training"), "EndOfJob"),
+                ],
+                arguments=["validate", *self._columns(), *_options(self._settings.validation)],
+            ),
+            **self._job_step,
+        )
+
+    def _train(self, validate: ProcessingStep) -> TrainingStep:
+        settings, given = self._settings, self._parameters
+        trainer = ModelTrainer(
+            training_image=self._images["gluon-cpu"],
+            role=settings.role_arn("training"),
+            sagemaker_session=self._session,
+            base_job_name="train",
+            compute=Compute(
+                instance_type=given.training_instance_type,
+                instance_count=given.training_instance_count,
+                volume_size_in_gb=settings.training_volume_gb,
+                volume_kms_key_id=_volume_key(settings, settings.training_instance_type),
+                enable_managed_spot_training=settings.use_spot,
+            ),
+            networking=Networking(
+                # What distributed training sends between its own containers passes all the same.
+                enable_network_isolation=not settings.needs_network,
+                enable_inter_container_traffic_encryption=True,
+            ),
+            stopping_condition=StoppingCondition(
+                max_runtime_in_seconds=settings.max_training_minutes * 60,
+                max_wait_time_in_seconds=settings.max_training_minutes * 60 * 2
+                if settings.use_spot
+                else None,
+            ),
+            # One prefix for all runs, because it is part of the cache key; the training names its
+            # checkpoints by a fingerprint of data and hyperparameters, so that runs do not mix.
+            checkpoint_config=CheckpointConfig(
+                s3_uri=f"s3://{settings.bucket('models')}/checkpoints",
+                local_path="/opt/ml/checkpoints",
+            ),
+            output_data_config=OutputDataConfig(
+                s3_output_path=self._run_folder("model"), kms_key_id=settings.key_arn
+            ),
+            environment=self._environment("gluon-cpu"),
+            # SageMaker takes hyperparameters as text only.
+            hyperparameters={
+                "kind": given.model_kind,
+                "text_column": given.text_column,
+                "label_column": given.label_column,
+                "epochs": given.epochs.to_string(),
+                "learning_rate": given.learning_rate.to_string(),
+                "batch_size": given.batch_size.to_string(),
+                "seed": given.seed.to_string(),
+            },
+            tags=self._tags,
+        ).with_metric_definitions(
+            [MetricDefinition(name=name, regex=regex) for name, regex in METRICS.items()]
+        )
+        channels = {
+            "train": _output_uri(validate, "training"),
+            # A parameter cannot leave a channel out, a setting can.
+            "vectors": settings.vectors_uri,
+            "pretrained": settings.pretrained_uri,
+        }
+        return TrainingStep(
+            name="Train",
+            description="MXNet Gluon, on a GPU where there is one",
+            step_args=trainer.train(
+                input_data_config=[
+                    InputData(channel_name=name, data_source=uri)
+                    for name, uri in channels.items()
+                    if uri is not None
+                ]
+            ),
+            **self._job_step,
+        )
+
+    def _champion(self) -> LambdaStep:
+        settings = self._settings
+        return LambdaStep(
+            name="Champion",
+            description="The approved model of today, or none",
+            lambda_func=Lambda(
+                function_arn=settings.function_arn("champion"), session=self._session
+            ),
+            inputs={
+                "model_package_group": settings.model_package_group,
+                "no_champion_uri": f"s3://{settings.bucket('models')}/no-champion/",
+            },
+            outputs=[
+                LambdaOutput("uri", LambdaOutputTypeEnum.String),
+                LambdaOutput("arn", LambdaOutputTypeEnum.String),
+                LambdaOutput("version", LambdaOutputTypeEnum.Integer),
+            ],
+        )
+
+    def _evaluate(self, train: TrainingStep, champion: LambdaStep) -> ProcessingStep:
+        return ProcessingStep(
+            name="Evaluate",
+            description="Challenger and champion on the same test set",
+            step_args=self._processor("evaluate", "gluon-cpu").run(
+                inputs=[
+                    _input("model", train.properties.ModelArtifacts.S3ModelArtifacts),
+                    _input("champion", champion.properties.Outputs["uri"]),
+                    _input("test", self._parameters.test_data),
+                ],
+                outputs=[_output("evaluation", self._run_folder("evaluation"), "EndOfJob")],
+                arguments=["evaluate", *self._columns()],
+            ),
+            property_files=[_REPORT],
+            **self._job_step,
+        )
+
+    def _gate(self, evaluate: ProcessingStep, register: ModelStep, no: FailStep) -> ConditionStep:
+        """What `pipelines/bars.py` judges in words."""
+        given = self._parameters
+
+        def figure(path: str) -> JsonGet:
+            return JsonGet(step_name=evaluate.name, property_file=_REPORT, json_path=path)
+
+        at_least = {
+            "challenger.accuracy": given.min_accuracy,
+            "challenger.macro_f1": given.min_macro_f1,
+            "challenger.worst_class_recall": given.min_class_recall,
+        }
+        at_most = {
+            "challenger.calibration_error": given.max_calibration_error,
+            # The lower end: what the test set's size alone may explain does not block.
+            "comparison.regression_low": given.allowed_regression,
+        }
+        return ConditionStep(
+            name="ModelGate",
+            conditions=[
+                *(
+                    ConditionGreaterThanOrEqualTo(left=figure(path), right=bar)
+                    for path, bar in at_least.items()
+                ),
+                *(
+                    ConditionLessThanOrEqualTo(left=figure(path), right=bar)
+                    for path, bar in at_most.items()
+                ),
+            ],
+            if_steps=[register],
+            else_steps=[no],
+        )
+
+    def _register(self, train: TrainingStep, evaluate: ProcessingStep) -> ModelStep:
+        given, artifact = self._parameters, train.properties.ModelArtifacts.S3ModelArtifacts
+        statistics = Join(on="/", values=[_output_uri(evaluate, "evaluation"), "statistics.json"])
+        return ModelStep(
+            name="Register",
+            step_args=ModelBuilder(
+                image_uri=self._images["gluon-cpu"],
+                s3_model_data_url=artifact,
+                role_arn=self._settings.role_arn("training"),
+                instance_type="ml.m5.large",
+                dependencies={},  # its default makes the builder call S3
+                sagemaker_session=self._session,
+            ).register(
+                model_package_group_name=self._settings.model_package_group,
+                content_types=["text/csv", "application/jsonlines"],
+                response_types=["text/csv", "application/jsonlines"],
+                approval_status=given.approval_status,
+                customer_metadata_properties={
+                    "code_version": given.code_version,
+                    "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
+                    "cause": given.cause,
+                    "train_data": given.train_data,
+                    "test_data": given.test_data,
+                    "data_manifest": given.data_manifest,
+                    "image": self._images["gluon-cpu"],
+                },
+                model_metrics=ModelMetrics(
+                    model_statistics=MetricsSource(
+                        content_type="application/json", s3_uri=statistics
+                    )
+                ),
+            ),
+        )
+
+    def _rejected(self, evaluate: ProcessingStep) -> FailStep:
+        """Its message can join parameters and properties only. What the model reached is what
+        Evaluate leaves as its exit message."""
+        given = self._parameters
+        return FailStep(
+            name="ModelRejected",
+            error_message=Join(
+                on="",
+                values=[
+                    "The model is not registered: ",
+                    evaluate.properties.ExitMessage,
+                    "; it needs an accuracy of at least ",
+                    given.min_accuracy,
+                    ", a macro F1 of at least ",
+                    given.min_macro_f1,
+                    ", a recall of each class of at least ",
+                    given.min_class_recall,
+                    ", a calibration error of at most ",
+                    given.max_calibration_error,
+                    ", and to lose at most ",
+                    given.allowed_regression,
+                    " of accuracy against the champion by the lower end of the interval; "
+                    "all figures are in ",
+                    _output_uri(evaluate, "evaluation"),
+                    "/evaluation.json",
+                ],
+            ),
+        )
+
+    def _processor(self, name: str, target: str) -> Processor:
+        settings = self._settings
         return Processor(
             role=settings.role_arn("processing"),
-            image_uri=images[target],
+            image_uri=self._images[target],
             instance_count=1,
-            instance_type=processing_instance_type,
+            instance_type=self._parameters.processing_instance_type,
             max_runtime_in_seconds=settings.max_processing_minutes * 60,
             volume_kms_key=_volume_key(settings, settings.processing_instance_type),
             output_kms_key=settings.key_arn,
@@ -144,211 +389,36 @@ def _build(settings: Settings, images: Mapping[str, str]) -> Pipeline:
                 encrypt_inter_container_traffic=True,
             ),
             base_job_name=name,
-            env={**environment, "CLAIMFLOW_CODE_VERSION": image(target).tag},
-            tags=[Tag(key=key, value=value) for key, value in settings.tags.items()],
-            sagemaker_session=session,
+            env=self._environment(target),
+            tags=self._tags,
+            sagemaker_session=self._session,
         )
 
-    validate = ProcessingStep(
-        name="Validate",
-        description="Great Expectations: bad data stops the run before training is paid for",
-        step_args=processing("validate", "validate").run(
-            inputs=[_input("train", train_data), _input("test", test_data)],
-            # Continuous: the report is there although the job fails.
-            outputs=[_output("validation", run_folder("validation"), "Continuous")],
-            arguments=["validate", *columns, *_options(settings.validation)],
-        ),
-        cache_config=cache,
-        retry_policies=_retry_policies(),
-    )
+    def _environment(self, target: str) -> dict[str, Any]:
+        """No time, no execution and no commit here: the environment is part of a step's cache key.
+        The code's version is the image's tag, so that a commit that changes no code finds its
+        steps."""
+        return {
+            "MLFLOW_TRACKING_URI": self._parameters.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": self._settings.pipeline_name,
+            "CLAIMFLOW_CODE_VERSION": image(target).tag,
+        }
 
-    trainer = ModelTrainer(
-        training_image=images["gluon-cpu"],
-        role=settings.role_arn("training"),
-        sagemaker_session=session,
-        base_job_name="train",
-        compute=Compute(
-            instance_type=training_instance_type,
-            instance_count=training_instance_count,
-            volume_size_in_gb=settings.training_volume_gb,
-            volume_kms_key_id=_volume_key(settings, settings.training_instance_type),
-            enable_managed_spot_training=settings.use_spot,
-        ),
-        networking=Networking(
-            # What distributed training sends between its own containers passes all the same.
-            enable_network_isolation=not settings.needs_network,
-            enable_inter_container_traffic_encryption=True,
-        ),
-        stopping_condition=StoppingCondition(
-            max_runtime_in_seconds=settings.max_training_minutes * 60,
-            max_wait_time_in_seconds=settings.max_training_minutes * 60 * 2
-            if settings.use_spot
-            else None,
-        ),
-        # One prefix for all runs, because it is part of the cache key; the training names its
-        # checkpoints by a fingerprint of data and hyperparameters, so that runs do not mix.
-        checkpoint_config=CheckpointConfig(
-            s3_uri=f"s3://{models}/checkpoints", local_path="/opt/ml/checkpoints"
-        ),
-        output_data_config=OutputDataConfig(
-            s3_output_path=run_folder("model"), kms_key_id=settings.key_arn
-        ),
-        environment={**environment, "CLAIMFLOW_CODE_VERSION": image("gluon-cpu").tag},
-        # SageMaker takes hyperparameters as text only.
-        hyperparameters={
-            "kind": model_kind,
-            "text_column": text_column,
-            "label_column": label_column,
-            "epochs": epochs.to_string(),
-            "learning_rate": learning_rate.to_string(),
-            "batch_size": batch_size.to_string(),
-            "seed": seed.to_string(),
-        },
-        tags=[Tag(key=key, value=value) for key, value in settings.tags.items()],
-    ).with_metric_definitions(
-        [MetricDefinition(name=name, regex=regex) for name, regex in METRICS.items()]
-    )
-    train = TrainingStep(
-        name="Train",
-        description="MXNet Gluon, on a GPU where there is one",
-        step_args=trainer.train(
-            input_data_config=[InputData(channel_name="train", data_source=train_data)]
-        ),
-        depends_on=[validate],
-        cache_config=cache,
-        retry_policies=_retry_policies(),
-    )
+    def _columns(self) -> list[Any]:
+        given = self._parameters
+        return ["--text-column", given.text_column, "--label-column", given.label_column]
 
-    champion = LambdaStep(
-        name="Champion",
-        description="The approved model of today, or none",
-        lambda_func=Lambda(function_arn=settings.function_arn("champion"), session=session),
-        inputs={
-            "model_package_group": settings.model_package_group,
-            "no_champion_uri": f"s3://{models}/no-champion/",
-        },
-        outputs=[
-            LambdaOutput("uri", LambdaOutputTypeEnum.String),
-            LambdaOutput("arn", LambdaOutputTypeEnum.String),
-            LambdaOutput("version", LambdaOutputTypeEnum.Integer),
-        ],
-    )
+    def _run_folder(self, name: str) -> Join:
+        runs = f"s3://{self._settings.bucket('models')}/runs"
+        return Join(on="/", values=[runs, ExecutionVariables.PIPELINE_EXECUTION_ID, name])
 
-    report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
-    evaluate = ProcessingStep(
-        name="Evaluate",
-        description="Challenger and champion on the same test set",
-        step_args=processing("evaluate", "gluon-cpu").run(
-            inputs=[
-                _input("model", train.properties.ModelArtifacts.S3ModelArtifacts),
-                _input("champion", champion.properties.Outputs["uri"]),
-                _input("test", test_data),
-            ],
-            outputs=[_output("evaluation", run_folder("evaluation"), "EndOfJob")],
-            arguments=["evaluate", *columns],
-        ),
-        property_files=[report],
-        cache_config=cache,
-        retry_policies=_retry_policies(),
-    )
 
-    # The output's own address, not this run's folder: a cached Evaluate left it elsewhere.
-    evaluation_uri = evaluate.properties.ProcessingOutputConfig.Outputs["evaluation"].S3Output.S3Uri
-    register = ModelStep(
-        name="Register",
-        step_args=ModelBuilder(
-            image_uri=images["gluon-cpu"],
-            s3_model_data_url=train.properties.ModelArtifacts.S3ModelArtifacts,
-            role_arn=settings.role_arn("training"),
-            instance_type="ml.m5.large",
-            dependencies={},  # its default makes the builder call S3
-            sagemaker_session=session,
-        ).register(
-            model_package_group_name=settings.model_package_group,
-            content_types=["text/csv", "application/jsonlines"],
-            response_types=["text/csv", "application/jsonlines"],
-            approval_status=approval_status,
-            customer_metadata_properties={
-                "code_version": code_version,
-                "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
-                "train_data": train_data,
-                "test_data": test_data,
-            },
-            model_metrics=ModelMetrics(
-                model_statistics=MetricsSource(
-                    content_type="application/json",
-                    s3_uri=Join(
-                        on="/",
-                        values=[evaluation_uri, "statistics.json"],
-                    ),
-                )
-            ),
-        ),
-    )
-    rejected = FailStep(
-        name="ModelRejected",
-        error_message=Join(
-            on="",
-            values=[
-                "The model is not registered: it needs an accuracy of at least ",
-                min_accuracy,
-                ", and may lose at most ",
-                allowed_regression,
-                " against the champion. What it reached is in ",
-                evaluation_uri,
-                "/evaluation.json",
-            ],
-        ),
-    )
-    gate = ConditionStep(
-        name="ModelGate",
-        conditions=[
-            ConditionGreaterThanOrEqualTo(
-                left=JsonGet(
-                    step_name=evaluate.name,
-                    property_file=report,
-                    json_path="challenger.accuracy",
-                ),
-                right=min_accuracy,
-            ),
-            ConditionLessThanOrEqualTo(
-                left=JsonGet(
-                    step_name=evaluate.name,
-                    property_file=report,
-                    json_path="comparison.regression",
-                ),
-                right=allowed_regression,
-            ),
-        ],
-        if_steps=[register],
-        else_steps=[rejected],
-    )
+_REPORT = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
 
-    return Pipeline(
-        name=settings.pipeline_name,
-        parameters=[
-            train_data,
-            test_data,
-            text_column,
-            label_column,
-            model_kind,
-            epochs,
-            learning_rate,
-            batch_size,
-            seed,
-            training_instance_type,
-            training_instance_count,
-            processing_instance_type,
-            min_accuracy,
-            allowed_regression,
-            approval_status,
-            code_version,
-            tracking_uri,
-        ],
-        steps=[validate, champion, train, evaluate, gate],
-        pipeline_experiment_config=None,  # MLflow tracks; SageMaker Experiments is retired
-        sagemaker_session=session,
-    )
+
+def _output_uri(step: ProcessingStep, name: str) -> Any:
+    """The output's own address, not this run's folder: a cached step left it elsewhere."""
+    return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
 
 
 def _volume_key(settings: Settings, instance_type: str) -> str | None:

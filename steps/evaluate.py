@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steps import artifact, metrics
+from steps.comparison import NO_CHAMPION, comparison
 from steps.container import Container, run_step
 from steps.errors import InputError
 from steps.model_quality import statistics
@@ -37,7 +38,8 @@ def evaluate(
 ) -> None:
     """Measures the model in the input "model" and the one in "champion", where there is one, on the
     table in "test"; writes `evaluation.json`, and for each model `statistics.json` and
-    `confusion_matrix.svg` (the champion's begin with `champion_`) into the output "evaluation".
+    `confusion_matrix.svg` (the champion's begin with `champion_`) into the output "evaluation". The
+    job's exit message says what the challenger reached: a pipeline can put it into a sentence.
 
     Raises InputError for a model or test data that it cannot work with.
     """
@@ -54,34 +56,71 @@ def evaluate(
         has_champion = (container.processing("champion") / artifact.ARCHIVE).exists()
         champion = _load(container.processing("champion"), "champion") if has_champion else None
         _check_labels(table, challenger)
-        _write_evaluation(container.processing("evaluation"), table, challenger, champion, run)
+        reached = _write_evaluation(
+            container.processing("evaluation"), table, challenger, champion, run
+        )
+        container.leave_message(reached)
 
 
 def _write_evaluation(
     folder: Path, table: Table, challenger: Classifier, champion: Classifier | None, run: Run
-) -> None:
-    models = {"challenger": challenger, "champion": champion}
-    reports: dict[str, Any] = {}
+) -> str:
+    """Writes and tracks everything; what the challenger reached, in words."""
+    models = {"challenger": challenger} | ({"champion": champion} if champion else {})
+    measured = {role: _measure(model, table) for role, model in models.items()}
+    reports = {role: _report(measured[role], model) for role, model in models.items()}
+    compared = _compare(**measured) if champion else NO_CHAMPION
     folder.mkdir(parents=True, exist_ok=True)
-    for role, model in models.items():
-        if model is None:
-            reports[role] = None
-            continue
-        measured = _measure(model, table)
-        reports[role] = _report(measured, model)
-        _write_statistics(folder, "" if role == "challenger" else f"{role}_", measured, run)
-    regression = 0.0
-    if champion:
-        regression = reports["champion"]["accuracy"] - reports["challenger"]["accuracy"]
-    comparison = {"regression": regression, "has_champion": champion is not None}
-    _write(folder / "evaluation.json", _json_text({**reports, "comparison": comparison}), run)
+    for role, one in measured.items():
+        _write_statistics(folder, "" if role == "challenger" else f"{role}_", one, run)
+    document = {"champion": None, **reports, "comparison": compared}
+    _write(folder / "evaluation.json", _json_text(document), run)
     report = reports["challenger"]
     print(
         f"rows={report['rows']} accuracy={report['accuracy']:.4f} "
-        f"macro_f1={report['macro_f1']:.4f} regression={regression:.4f}"
+        f"macro_f1={report['macro_f1']:.4f} regression={compared['regression']:.4f} "
+        f"regression_low={compared['regression_low']:.4f} "
+        f"regression_high={compared['regression_high']:.4f} p_value={compared['p_value']:.4f}"
     )
-    numbers = {k: v for k, v in report.items() if isinstance(v, float)}
-    run.log_metrics({**numbers, "regression": regression})
+    figures = {**report, **compared, "macro_f1_difference": compared["macro_f1"]["difference"]}
+    run.log_metrics({name: one for name, one in figures.items() if type(one) in (int, float)})
+    return _reached(report, compared)
+
+
+def _compare(challenger: _Measured, champion: _Measured) -> dict[str, Any]:
+    """Both by the labels of both: one may know labels that the other does not."""
+    labels = sort_labels([*challenger.labels, *champion.labels])
+    numbers = {label: number for number, label in enumerate(labels)}
+
+    def numbered(model: _Measured, rows: metrics.I64) -> metrics.I64:
+        places = np.array([numbers[label] for label in model.labels])
+        found: metrics.I64 = places[rows]
+        return found
+
+    return comparison(
+        numbered(challenger, challenger.targets),
+        numbered(challenger, challenger.made.argmax(axis=1)),
+        numbered(champion, champion.made.argmax(axis=1)),
+        labels,
+    )
+
+
+def _reached(report: dict[str, Any], compared: dict[str, Any]) -> str:
+    """What decides, in words: the model's figures, and those of the comparison."""
+    sentence = (
+        f"it reached an accuracy of {report['accuracy']:.4f}, a macro F1 of "
+        f"{report['macro_f1']:.4f}, a recall of each class of at least "
+        f"{report['worst_class_recall']:.4f}, a calibration error of "
+        f"{report['calibration_error']:.4f}"
+    )
+    if not compared["has_champion"]:
+        return f"{sentence}, and has no champion to compare with"
+    sign, verb = (-1, "gained") if compared["regression"] < 0 else (1, "lost")
+    low, high = sorted(sign * compared[f"regression_{end}"] for end in ("low", "high"))
+    return (
+        f"{sentence}, and {verb} {sign * compared['regression']:.4f} of accuracy against the "
+        f"champion (95 % interval: {low:.4f} to {high:.4f})"
+    )
 
 
 def _write_statistics(folder: Path, prefix: str, measured: _Measured, run: Run) -> None:

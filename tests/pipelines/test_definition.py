@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator
 
 from pipelines.control import build_definition
 from pipelines.local.definitions import parse_definition
+from pipelines.local.expressions import Scope
 from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +185,75 @@ def test_images_are_named_by_digest_where_their_digest_is_known() -> None:
     assert "dkr.ecr" not in text
     by_tag = _jobs(settings)
     assert jobs["Train"]["Environment"] == by_tag["Train"]["Environment"], "the same version"
+
+
+def test_training_reads_what_validation_leaves(built: dict[str, Any]) -> None:
+    jobs = {step["Name"]: step["Arguments"] for step in built["Steps"]}
+    (channel,) = jobs["Train"]["InputDataConfig"]
+    assert channel["ChannelName"] == "train"
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == {
+        "Get": "Steps.Validate.ProcessingOutputConfig.Outputs['training'].S3Output.S3Uri"
+    }
+    report, training = jobs["Validate"]["ProcessingOutputConfig"]["Outputs"]
+    assert (report["OutputName"], report["S3Output"]["S3UploadMode"]) == (
+        "validation",
+        "Continuous",
+    )
+    assert training["S3Output"]["S3UploadMode"] == "EndOfJob", "bad data leaves none"
+    assert parse_definition(json.dumps(built)).steps["Train"].dependencies == {"Validate"}
+
+
+def test_given_weights_are_channels_only_where_they_are_set() -> None:
+    given = {"vectors_uri": "s3://data/vectors/", "pretrained_uri": "s3://data/bert/"}
+    settings = Settings(account="123456789012")
+    for names in ([], ["vectors_uri"], ["pretrained_uri"], list(given)):
+        set_here = settings.model_copy(update={name: given[name] for name in names})
+        channels = {
+            channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+            for channel in _jobs(set_here)["Train"]["InputDataConfig"]
+        }
+        del channels["train"]
+        assert channels == {name.removesuffix("_uri"): given[name] for name in names}
+
+
+def test_the_failure_names_every_bar_what_was_reached_and_where_the_rest_is(
+    built: dict[str, Any],
+) -> None:
+    bars = {
+        "MinAccuracy": 0.91,
+        "MinMacroF1": 0.82,
+        "MinClassRecall": 0.73,
+        "MaxCalibrationError": 0.14,
+        "AllowedRegression": 0.005,
+    }
+    reached = "it reached an accuracy of 0.5".ljust(512, ".")  # no shorter than Evaluate's is
+    uri = f"s3://{'b' * 63}/runs/abcdefghijkl/evaluation"
+    output = {"OutputName": "evaluation", "S3Output": {"S3Uri": uri}}
+    evaluate = {"ExitMessage": reached, "ProcessingOutputConfig": {"Outputs": [output]}}
+    scope = Scope(bars, {}, {"Evaluate": evaluate}, lambda *_: None, lambda _: None)
+    step = parse_definition(json.dumps(built)).steps["ModelRejected"]
+    message = scope.resolve(step.arguments["ErrorMessage"])
+    for figure in bars.values():
+        assert f" {figure}" in message
+    assert reached in message
+    assert message.endswith(f" {uri}/evaluation.json")
+    assert len(message) <= 1024, "what SageMaker keeps of it"
+
+
+def test_a_model_says_what_it_was_made_of(built: dict[str, Any]) -> None:
+    register = parse_definition(json.dumps(built)).steps["Register"].arguments
+    metadata = register["CustomerMetadataProperties"]
+    assert set(metadata) == {
+        "code_version",
+        "execution",
+        "cause",
+        "train_data",
+        "test_data",
+        "data_manifest",
+        "image",
+    }
+    train = next(step for step in built["Steps"] if step["Name"] == "Train")["Arguments"]
+    assert metadata["image"] == train["AlgorithmSpecification"]["TrainingImage"]
 
 
 def _jobs(settings: Settings) -> dict[str, Any]:

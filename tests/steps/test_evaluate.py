@@ -9,12 +9,15 @@ import pytest
 from sklearn import metrics as judge
 
 from steps.classifier import Classifier
+from steps.comparison import NO_CHAMPION
 from steps.container import Container
 from steps.errors import InputError
 from steps.evaluate import evaluate
 from steps.table import Table
+from steps.tracking import Run
 from tests.steps.small_models import UNTRACKED, archived, claims, trained, write_table
 
+ROLES = {"challenger": "two", "champion": "all"}
 LABELS = {"all": ("leak", "noise", "electric", "finish"), "two": ("leak", "noise")}
 TEST = claims(200, seed=8)
 
@@ -48,7 +51,7 @@ def test_without_a_champion_there_is_no_regression(tmp_path: Path, models: dict[
     evaluate(container, [], UNTRACKED)
     found = output(container)
     assert found["champion"] is None
-    assert found["comparison"] == {"regression": 0.0, "has_champion": False}
+    assert found["comparison"] == NO_CHAMPION
     predicted = [p.label for p in Classifier.load(models["all"]).predict(TEST.texts)]
     challenger = found["challenger"]
     assert challenger["rows"] == 200
@@ -69,7 +72,9 @@ def test_champion_and_challenger_are_measured_on_the_same_rows(
     assert found["champion"] == found["challenger"]
     assert output(container, "champion_statistics.json") == output(container, "statistics.json")
     assert (container.processing("evaluation") / "champion_confusion_matrix.svg").exists()
-    assert found["comparison"] == {"regression": 0.0, "has_champion": True}
+    compared = found["comparison"]
+    assert compared["has_champion"]
+    assert (compared["regression"], compared["p_value"]) == (0, 1)
 
 
 def test_rows_whose_label_the_champion_does_not_know_are_its_errors(
@@ -82,8 +87,78 @@ def test_rows_whose_label_the_champion_does_not_know_are_its_errors(
     assert found["champion"]["accuracy"] <= known
     assert found["champion"]["classes"]["electric"]["recall"] == 0
     gap = found["champion"]["accuracy"] - found["challenger"]["accuracy"]
-    assert found["comparison"]["regression"] == pytest.approx(gap)
+    compared = found["comparison"]
+    assert compared["regression"] == pytest.approx(gap)
     assert gap < -0.2
+    assert compared["regression_high"] < 0
+    assert compared["p_value"] < 0.001
+    assert compared["macro_f1"]["low"] > 0
+    for label, figures in compared["classes"].items():
+        assert figures["challenger"] == found["challenger"]["classes"][label]["recall"]
+        assert figures["champion"] == found["champion"]["classes"][label]["recall"]
+        assert figures["support"] == TEST.labels.count(label)
+
+
+def test_a_champion_that_knows_labels_which_are_no_more_is_compared_by_its_own_names(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    """The numbers of labels differ between the models: "leak" is the first of one only."""
+    table = claims(100, seed=4, labels=LABELS["two"])
+    container = job(tmp_path, models["two"], models["all"], table)
+    evaluate(container, [], UNTRACKED)
+    found = output(container)
+    for role in ("challenger", "champion"):
+        predicted = [p.label for p in Classifier.load(models[ROLES[role]]).predict(table.texts)]
+        right = [one == label for one, label in zip(predicted, table.labels, strict=True)]
+        assert found[role]["accuracy"] == pytest.approx(sum(right) / 100)
+        leaks = [one for one, label in zip(right, table.labels, strict=True) if label == "leak"]
+        recall = found["comparison"]["classes"]["leak"][role]
+        assert recall == pytest.approx(sum(leaks) / len(leaks))
+    assert set(found["comparison"]["classes"]) == set(LABELS["two"])
+
+
+@pytest.mark.parametrize("champion", [None, "all", "two"])
+def test_it_leaves_in_a_sentence_what_decides(
+    tmp_path: Path,
+    models: dict[str, Path],
+    champion: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The pipeline's failure message is made of it."""
+    container = job(tmp_path, models["all"], models[champion] if champion else None, TEST)
+    evaluate(container, [], UNTRACKED)
+    challenger, compared = output(container)["challenger"], output(container)["comparison"]
+    left = (tmp_path / "output" / "message").read_text("utf-8")
+    figures = [challenger[n] for n in ("accuracy", "macro_f1", "worst_class_recall")]
+    if champion:
+        sign = -1 if champion == "two" else 1
+        figures += [
+            sign * compared[name] for name in ("regression", "regression_low", "regression_high")
+        ]
+        assert ("gained 0." in left, "lost 0." in left) == (champion == "two", champion == "all")
+    else:
+        assert left.endswith("has no champion to compare with")
+    for figure in [*figures, challenger["calibration_error"]]:
+        assert f" {figure:.4f}" in left
+    assert "\n" not in left
+    assert len(left) < 512, "SageMaker keeps 1024 characters of the message that holds it"
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rows=")]
+    assert len(printed) == 1
+    assert f"p_value={compared['p_value']:.4f}" in printed[0]
+
+
+def test_what_decides_is_tracked(
+    tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked: dict[str, float] = {}
+    monkeypatch.setattr(Run, "log_metrics", lambda _, metrics: tracked.update(metrics))
+    container = job(tmp_path, models["all"], models["two"], TEST)
+    evaluate(container, [], UNTRACKED)
+    compared = output(container)["comparison"]
+    assert tracked["accuracy"] == output(container)["challenger"]["accuracy"]
+    assert tracked["macro_f1_difference"] == compared["macro_f1"]["difference"]
+    for name in ("only_challenger_right", "only_champion_right", "regression_low", "p_value"):
+        assert tracked[name] == compared[name]
 
 
 def test_statistics_and_picture_are_written_beside(tmp_path: Path, models: dict[str, Path]) -> None:
