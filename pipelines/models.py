@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.aws import Aws
+from pipelines.decisions import Decision, Decisions, iso, reason
 from pipelines.errors import UserError
-from pipelines.serving import Ceiling, Decision, Serving, iso
+from pipelines.lineage import Lineages
+from pipelines.model_card import attached
+from pipelines.serving import Ceiling, Serving
+
+PENDING = "PendingManualApproval"
+_SET_BACK = "set back to pending"
+_VERDICTS = {"approved": "Approved", "approved automatically": "Approved", "rejected": "Rejected"}
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of the model package group."""
+    """One version of the model package group.
+
+    Attributes
+    ----------
+    artifact, statistics: addresses of `model.tar.gz` and of the metrics.
+    reason: of the last approval or rejection.
+    metadata: what was noted when it was registered: execution, commit, data.
+    """
 
     version: int
     arn: str
@@ -26,6 +40,7 @@ class ModelVersion:
     reason: str = ""
     metadata: dict[str, str] | None = None
     metrics: dict[str, Any] | None = None
+    statistics: str = ""
 
     def document(self) -> dict[str, Any]:
         """For `--json`: what is known."""
@@ -51,6 +66,7 @@ class Models:
         self._sagemaker = aws.client("sagemaker")
         self._s3 = aws.client("s3")
         self.serving = Serving(aws)
+        self.decisions = Decisions(aws)
 
     def versions(self) -> list[ModelVersion]:
         """All versions, newest first."""
@@ -86,8 +102,9 @@ class Models:
         Raises
         ------
         UserError
-            There is no such version, or it is not approved.
+            There is no such version, or it is not approved, or there is no reason.
         """
+        why = reason(why, "A rollback")
         versions = self.versions()
         if version is None:
             version = self._approved_before(versions)
@@ -99,26 +116,64 @@ class Models:
                 f"Model version {version} is {approval}: approve it first, "
                 f"`claimflow model approve {version} --why …`"
             )
-        return self.serving.set(version, why)
+        decision = self.decisions.new("rolled back", version, why)
+        ceiling = self.serving.set(decision)
+        self.decisions.add(decision)
+        return ceiling
+
+    def lift(self, why: str) -> bool:
+        """Lets the newest approved version predict again; whether a rollback was in force."""
+        if not self.serving.is_set():
+            return False
+        try:
+            ceiling = self.serving.ceiling()
+        except UserError:  # one that cannot be read is lifted, too
+            ceiling = None
+        decision = self.decisions.new(
+            "rollback lifted", ceiling.version if ceiling else 0, " ".join(why.split())
+        )
+        self.serving.lift(decision)
+        self.decisions.add(decision)
+        return True
 
     def history(self) -> list[Decision]:
-        """What was decided, newest first: rollbacks from the versions of the ceiling, approvals and
-        rejections as the registry knows them, which keeps only the last for each version."""
-        decisions = self.serving.history()
+        """All that was decided, newest first: what is recorded, and what has no record and still
+        shows where it took effect (in the registry, in the versions of the ceiling)."""
+        recorded = self.decisions.all()
+        known = {(one.at, one.what) for one in recorded}
+        decisions = [
+            *recorded,
+            *(one for one in self.serving.history() if (one.at, one.what) not in known),
+        ]
         for one in self.versions():
-            described = self._sagemaker.describe_model_package(ModelPackageName=one.arn)
-            decisions.append(Decision(iso(one.created), f"version {one.version} registered"))
-            if one.approval == "PendingManualApproval":
-                continue
-            decisions.append(
-                Decision(
-                    iso(described.get("LastModifiedTime") or one.created),
-                    f"version {one.version} {one.approval.lower()}",
-                    (described.get("LastModifiedBy") or {}).get("UserProfileName", ""),
-                    described.get("ApprovalDescription", ""),
-                )
-            )
+            decisions.append(Decision(iso(one.created), "registered", one.version))
+            decisions.extend(self._changed_elsewhere(one, recorded))
         return sorted(decisions, key=lambda one: one.at, reverse=True)
+
+    def _changed_elsewhere(
+        self, version: ModelVersion, recorded: Sequence[Decision]
+    ) -> list[Decision]:
+        """What the registry says of a version and the last record on it does not, or nothing."""
+        verdicts = [
+            one for one in recorded if one.version == version.version and one.what in _VERDICTS
+        ]
+        described = self._sagemaker.describe_model_package(ModelPackageName=version.arn)
+        why = described.get("ApprovalDescription", "")
+        last = verdicts[-1] if verdicts else Decision("", "", version.version, why=why)
+        # The automatic approval puts words of its own before the reason that it records.
+        if _VERDICTS.get(last.what, PENDING) == version.approval and why.endswith(last.why):
+            return []
+        by = described.get("LastModifiedBy") or {}
+        return [
+            Decision(
+                at=iso(described.get("LastModifiedTime") or version.created),
+                what=_SET_BACK if version.approval == PENDING else version.approval.lower(),
+                version=version.version,
+                who=by.get("IamIdentity", {}).get("Arn") or by.get("UserProfileName", ""),
+                why=why,
+                is_recorded=False,
+            )
+        ]
 
     def fetch(self, version: int, folder: Path) -> Path:
         """Downloads a version's `model.tar.gz` into a folder."""
@@ -141,7 +196,11 @@ class Models:
 
     def show(self, version: int) -> ModelVersion:
         """One version with all that the registry knows, and its metrics."""
-        described = self._sagemaker.describe_model_package(ModelPackageName=self._arn(version))
+        return self.read(self._arn(version))
+
+    def read(self, arn: str) -> ModelVersion:
+        """The same of the version with this ARN."""
+        described = self._sagemaker.describe_model_package(ModelPackageName=arn)
         statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         return ModelVersion(
             version=described["ModelPackageVersion"],
@@ -152,16 +211,50 @@ class Models:
             reason=described.get("ApprovalDescription", ""),
             metadata=described.get("CustomerMetadataProperties", {}),
             metrics=self._read_json(statistics["S3Uri"]) if "S3Uri" in statistics else None,
+            statistics=statistics.get("S3Uri", ""),
         )
 
-    def decide(self, version: int, approve: bool, why: str) -> ModelVersion:
-        """Approves or rejects a version; the reason is kept with it."""
-        self._sagemaker.update_model_package(
-            ModelPackageArn=self._arn(version),
-            ModelApprovalStatus="Approved" if approve else "Rejected",
-            ApprovalDescription=why,
-        )
+    def decide(
+        self,
+        version: int,
+        approve: bool,
+        why: str,
+        tell: Callable[[str], None] = lambda _text: None,
+    ) -> ModelVersion:
+        """Approves or rejects a version and records it; an approved one gets its model card.
+
+        `tell` hears of a card that the registry did not take: no reason to hold an approval up.
+
+        Raises
+        ------
+        UserError
+            There is no such version, or no reason.
+        """
+        why = reason(why, "An approval" if approve else "A rejection")
+        arn = self._arn(version)
+        decision = self.decisions.new("approved" if approve else "rejected", version, why)
+        change = {
+            "ModelPackageArn": arn,
+            "ModelApprovalStatus": "Approved" if approve else "Rejected",
+            "ApprovalDescription": why,
+        }
+        if approve:
+            self._approve(arn, change, tell)
+        else:
+            self._sagemaker.update_model_package(**change)
+        self.decisions.add(decision)
         return self.show(version)
+
+    def _approve(self, arn: str, change: dict[str, Any], tell: Callable[[str], None]) -> None:
+        card = attached(Lineages(self._aws).of(self.read(arn)))
+        try:
+            self._sagemaker.update_model_package(**change, ModelCard=card)
+        except self._sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":
+                raise
+            self._sagemaker.update_model_package(**change)  # raises if it is not for the card
+            told = " ".join(str(error.response["Error"].get("Message", "")).split())
+            tell(f"the registry does not take the model card of of {arn}: {told}")
 
     def _approved_before(self, versions: Sequence[ModelVersion]) -> int:
         now = self.predicting(versions)
@@ -190,8 +283,12 @@ class Models:
         have = ", ".join(str(one.version) for one in versions) or "none"
         return UserError(f"There is no model version {version}; the registry has: {have}")
 
-    def _read_json(self, uri: str) -> dict[str, Any]:
+    def _read_json(self, uri: str) -> dict[str, Any] | None:
+        """None for what is gone."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
-        body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        try:
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except (self._s3.exceptions.NoSuchKey, self._s3.exceptions.NoSuchBucket):
+            return None
         document: dict[str, Any] = json.loads(body)
         return document

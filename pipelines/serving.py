@@ -1,17 +1,17 @@
 """The ceiling that a rollback sets: the newest approved version that is not above it predicts.
 
-So a later approval does not undo a rollback. It is one object in the models bucket, which keeps the
-object's versions, and with them who rolled back when and why. `lambdas/registry.py` reads it too.
+So a later approval does not undo a rollback. It is one object in the models bucket, and says itself
+who rolled back when and why. `lambdas/registry.py` reads it too.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from pipelines.aws import Aws
+from pipelines.decisions import Decision, iso
 from pipelines.errors import UserError
 
 
@@ -30,16 +30,6 @@ class Ceiling:
             f"no version above {self.version} predicts: rolled back at {self.set_at} by "
             f"{self.set_by} ({self.why or 'no reason given'})"
         )
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Something that was decided about the versions; what is not known is empty."""
-
-    at: str
-    what: str
-    who: str = ""
-    why: str = ""
 
 
 class Serving:
@@ -61,31 +51,29 @@ class Serving:
             )
         return found
 
-    def set(self, version: int, why: str) -> Ceiling:
-        """Sets the ceiling, at once."""
-        ceiling = Ceiling(version, iso(datetime.now(timezone.utc)), self._caller(), why)
-        self._put(ceiling)
-        return ceiling
+    def is_set(self) -> bool:
+        """Whether there is a ceiling, be it readable or not."""
+        return self._read() is not None
 
-    def lift(self, why: str) -> bool:
-        """Lifts the ceiling; whether there was one.
+    def set(self, decision: Decision) -> Ceiling:
+        """Sets the ceiling, at once."""
+        self._put(decision)
+        return Ceiling(decision.version, decision.at, decision.who, decision.why)
+
+    def lift(self, decision: Decision) -> None:
+        """Lifts the ceiling.
 
         Its last version tells who lifted it and why: it is written before the object is deleted,
         and counts as the same ceiling until then.
         """
-        body = self._read()
-        if body is None:
-            return False
-        before = _parsed(body)
-        if before is not None:  # one that cannot be read is lifted, too
-            now = iso(datetime.now(timezone.utc))
-            self._put(Ceiling(before.version, now, self._caller(), why), lifted=True)
+        if decision.version:  # 0 is one that cannot be read
+            self._put(decision, lifted=True)
         bucket, key = self._place
         self._s3.delete_object(Bucket=bucket, Key=key)
-        return True
 
     def history(self) -> list[Decision]:
-        """Every rollback, and how it was lifted, in no order."""
+        """Every rollback and how it was lifted, in no order, as far back as the bucket keeps an
+        object's versions: those that were never recorded are known from here alone."""
         bucket, key = self._place
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key)
         decisions = []
@@ -96,12 +84,13 @@ class Serving:
             body = answer["Body"].read()
             found = _parsed(body)
             if found is None:
-                decisions.append(Decision(iso(one["LastModified"]), "an unreadable ceiling"))
+                at, what = iso(one["LastModified"]), "an unreadable ceiling"
+                decisions.append(Decision(at, what, 0, is_recorded=False))
                 continue
-            what = f"rolled back to version {found.version}"
-            if json.loads(body).get("lifted"):
-                what = f"rollback to version {found.version} lifted"
-            decisions.append(Decision(found.set_at, what, found.set_by, found.why))
+            what = "rollback lifted" if json.loads(body).get("lifted") else "rolled back"
+            decisions.append(
+                Decision(found.set_at, what, found.version, found.set_by, found.why, False)
+            )
         return decisions
 
     @property
@@ -117,13 +106,13 @@ class Serving:
             return None
         return body
 
-    def _put(self, ceiling: Ceiling, **more: Any) -> None:
+    def _put(self, decision: Decision, **more: Any) -> None:
         bucket, key = self._place
         document = {
-            "ceiling": ceiling.version,
-            "set_at": ceiling.set_at,
-            "set_by": ceiling.set_by,
-            "why": ceiling.why,
+            "ceiling": decision.version,
+            "set_at": decision.at,
+            "set_by": decision.who,
+            "why": decision.why,
             **more,
         }
         self._s3.put_object(
@@ -133,17 +122,10 @@ class Serving:
             ContentType="application/json",
         )
 
-    def _caller(self) -> str:
-        return str(self._aws.client("sts").get_caller_identity()["Arn"])
-
 
 def serving_key(group: str) -> str:
     """Where the ceiling of a model package group lies: a contract with `lambdas/layout.py`."""
     return f"serving/{group}.json"
-
-
-def iso(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _parsed(body: bytes) -> Ceiling | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
     from pipelines.models import ModelVersion
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 LIFT = "`claimflow model rollback --clear` lifts it"
 
 _version = click.argument("version", type=int)
+_why = click.option("--why", default="", help="The reason; it is needed, and kept for the others.")
 
 
 @click.group("model")
@@ -98,9 +101,9 @@ def show(version: int, as_json: bool) -> None:
 
 @command.command()
 @_version
-@click.option("--why", default="", help="The reason; it is kept with the version.")
+@_why
 def approve(version: int, why: str) -> None:
-    """Let a version predict, from the next upload on.
+    """Let a version predict, from the next upload on. Its model card is kept with it.
 
     Example: claimflow model approve 3 --why "better on water damage"
     """
@@ -109,7 +112,7 @@ def approve(version: int, why: str) -> None:
 
 @command.command()
 @_version
-@click.option("--why", default="", help="The reason; it is kept with the version.")
+@_why
 def reject(version: int, why: str) -> None:
     """Take a version out.
 
@@ -123,7 +126,7 @@ def _decide(version: int, approve: bool, why: str) -> None:
 
     with aws() as place:
         models = Models(place)
-        decided = models.decide(version, approve, why)
+        decided = models.decide(version, approve, why, lambda text: click.echo(text, err=True))
         click.echo(f"version {decided.version}: {decided.approval}")
         versions = models.versions()
         predicting, ceiling = models.predicting(versions), models.serving.ceiling()
@@ -159,12 +162,10 @@ def rollback(version: int | None, why: str, clear: bool) -> None:
 
     if clear and version is not None:
         raise UserError("--clear takes no version: it lets the newest approved one predict again")
-    if not clear and not why.strip():
-        raise UserError("A rollback needs its reason: add --why, it is kept for the others")
     with aws() as place:
         models = Models(place)
         if clear:
-            lifted = models.serving.lift(why)
+            lifted = models.lift(why)
             click.echo("lifted" if lifted else "nothing to lift: no rollback is in force")
         else:
             click.echo(f"{models.roll_back(version, why).sentence}; {LIFT}")
@@ -179,9 +180,9 @@ def rollback(version: int | None, why: str, clear: bool) -> None:
 @command.command()
 @json_option
 def history(as_json: bool) -> None:
-    """Show what was decided, newest first: rollbacks, approvals, rejections.
+    """Show all that was decided, newest first: approvals, rejections, rollbacks; who, when and why.
 
-    Of approvals and rejections the registry keeps the last of each version.
+    What was changed elsewhere, such as in a console, is told as far as it still shows.
 
     Example: claimflow model history
     """
@@ -192,14 +193,43 @@ def history(as_json: bool) -> None:
     with aws() as place:
         decisions = Models(place).history()
         if as_json:
-            print_json([asdict(one) for one in decisions])
+            print_json([{**asdict(one), "sentence": one.sentence} for one in decisions])
             return
         for one in decisions:
-            who = f"  by {one.who}" if one.who else ""
-            why = f": {one.why}" if one.why else ""
-            click.echo(f"{one.at}  {one.what}{who}{why}")
+            click.echo(plain(one.line) + ("" if one.is_recorded else "  (not recorded)"))
         if not decisions:
             click.echo("nothing yet; train a model with `claimflow pipeline start`")
+
+
+@command.command()
+@_version
+@click.option("--output", type=click.Path(path_type=Path), help="Folder; default models/VERSION.")
+def card(version: int, output: Path | None) -> None:
+    """Write a version's model card: a page for people, and JSON in SageMaker's schema.
+
+    It tells what the version is for and what it cannot, the data, the metrics beside the champion's
+    and how it was made.
+
+    Example: claimflow model card 3 --output models/3
+    """
+    from pipelines.lineage import Lineages
+    from pipelines.model_card import content
+    from pipelines.model_card_page import page
+    from pipelines.models import Models
+
+    folder = output or Path("models") / str(version)
+    with aws() as place:
+        found = Lineages(place).of(Models(place).show(version))
+        texts = {
+            "model_card.json": json.dumps(content(found), indent=1, ensure_ascii=False),
+            "model_card.html": page(found, place.settings.model_package_group),
+        }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, "utf-8")
+        click.echo(str(folder / name))
+    for sentence in found.missing:
+        click.echo(f"not known: {sentence}", err=True)
 
 
 @command.command()
