@@ -45,12 +45,18 @@ class Aws:
             )
         return self._given.with_account(account)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, answers_within: float | None = None) -> Any:
+        """A client of a service; with `answers_within` a call may take so many seconds, and is not
+        repeated when it takes longer."""
         import boto3
 
         more: dict[str, Any] = {}
+        if answers_within:
+            from botocore.config import Config
+
+            more["config"] = Config(read_timeout=answers_within, retries={"total_max_attempts": 1})
         if self._variables:
-            more = {
+            more |= {
                 "endpoint_url": self._variables["AWS_ENDPOINT_URL"],
                 "aws_access_key_id": self._variables["AWS_ACCESS_KEY_ID"],
                 "aws_secret_access_key": self._variables["AWS_SECRET_ACCESS_KEY"],

@@ -1,4 +1,4 @@
-"""What is done with the pipeline: upsert, start, follow, stop. On AWS and locally alike."""
+"""What is done with the pipeline: upsert, start, follow, stop, retry. On AWS and locally alike."""
 
 from __future__ import annotations
 
@@ -11,68 +11,19 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.aws import Aws
+from pipelines.bars import judged
 from pipelines.errors import UserError
+from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.images import ROOT, addresses
 from pipelines.settings import Settings
 from pipelines.start_parameters import check_parameters
 
-ENDED = ("Succeeded", "Failed", "Stopped")
 # A cached step is found by the address of its data, which must therefore change with the content.
 DATA_FOLDER = "datasets"
-
-
-@dataclass(frozen=True)
-class StepStatus:
-    """One step of an execution."""
-
-    name: str
-    type: str
-    status: str
-    started: datetime | None = None
-    ended: datetime | None = None
-    is_cached: bool = False
-    reason: str = ""
-
-    @property
-    def seconds(self) -> float | None:
-        if self.started is None:
-            return None
-        ended = self.ended or datetime.now(self.started.tzinfo)
-        return (ended - self.started).total_seconds()
-
-
-@dataclass(frozen=True)
-class ExecutionStatus:
-    """How far an execution is, and what it says about itself."""
-
-    arn: str
-    status: str
-    reason: str
-    steps: list[StepStatus] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)  # bars, in words
-
-    @property
-    def sentence(self) -> str:
-        """How it is, and where it failed the reason in the step's own words."""
-        for step in self.steps:
-            if step.status == "Failed":
-                return f"{self.status} at {step.name}: {_own_words(step.reason)}"
-        return f"{self.status}: {self.reason}" if self.reason else self.status
-
-    @property
-    def has_ended(self) -> bool:
-        return self.status in ENDED
-
-    @property
-    def is_rejected(self) -> bool:
-        """Whether it ended because the model missed a bar, and not because something broke."""
-        return any(step.name == "ModelRejected" for step in self.steps)
 
 
 class Control:
@@ -158,6 +109,30 @@ class Control:
             PipelineExecutionArn=execution, ClientRequestToken=str(uuid.uuid4())
         )
 
+    def retry(self, execution: str) -> None:
+        """Goes on with an execution that failed or was stopped, under its ARN: what succeeded is
+        kept, the rest runs with the definition and the parameters that it was started with.
+
+        Raises
+        ------
+        UserError
+            It did not fail, or its model missed a bar and would miss it again.
+        """
+        found = self.status(execution)
+        if found.is_rejected:
+            raise UserError(
+                f"Execution {found.id}: the model missed a bar, and a retry would judge the same "
+                "model by the same bars; start again with other data or other parameters"
+            )
+        if found.status not in ("Failed", "Stopped"):
+            raise UserError(
+                f"Execution {found.id} is {found.status}: only one that failed or was stopped can "
+                "be retried; `claimflow pipeline start` begins another"
+            )
+        self._sagemaker.retry_pipeline_execution(
+            PipelineExecutionArn=execution, ClientRequestToken=str(uuid.uuid4())
+        )
+
     def status(self, execution: str) -> ExecutionStatus:
         described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
         status = ExecutionStatus(
@@ -177,19 +152,7 @@ class Control:
         pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
             PipelineExecutionArn=execution, SortOrder="Ascending"
         )
-        return [
-            StepStatus(
-                name=step["StepName"],
-                type=_step_type(step),
-                status=step["StepStatus"],
-                started=step.get("StartTime"),
-                ended=step.get("EndTime"),
-                is_cached="CacheHitResult" in step,
-                reason=step.get("FailureReason", ""),
-            )
-            for page in pages
-            for step in page["PipelineExecutionSteps"]
-        ]
+        return [StepStatus.of(step) for page in pages for step in page["PipelineExecutionSteps"]]
 
     def follow(self, execution: str) -> Iterator[ExecutionStatus]:
         """The status again and again, until the execution has ended (that status included): twice a
@@ -285,19 +248,7 @@ class Control:
             PipelineExecutionArn=execution, MaxResults=50
         )
         values = {one["Name"]: one["Value"] for one in listed["PipelineParameters"]}
-        accuracy, least = evaluation["challenger"]["accuracy"], float(values["MinAccuracy"])
-        lost, most = evaluation["comparison"]["regression"], float(values["AllowedRegression"])
-        missed = []
-        if accuracy < least:
-            missed.append(
-                f"accuracy {accuracy:.4f} is below MinAccuracy {least} by {least - accuracy:.4f}"
-            )
-        if lost > most:
-            missed.append(
-                f"it loses {lost:.4f} of accuracy against the champion, "
-                f"AllowedRegression is {most}: {lost - most:.4f} too much"
-            )
-        return missed
+        return [bar.sentence for bar in judged(evaluation, values) if not bar.passed]
 
 
 def check_file(path: Path) -> None:
@@ -338,14 +289,3 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def _own_words(reason: str) -> str:
-    """A failure reason without what SageMaker puts around it."""
-    reason = re.sub(r"^(AlgorithmError|ClientError): ", "", reason)
-    return re.sub(r", exit code: 1$", "", reason)
-
-
-def _step_type(step: dict[str, Any]) -> str:
-    """The API tells a step's type by the member that its metadata has."""
-    return next(iter(step.get("Metadata", {})), "")

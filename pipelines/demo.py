@@ -17,8 +17,9 @@ from typing import IO, Any
 import click
 
 from pipelines.aws import Aws, download_folder, readable_errors
-from pipelines.control import Control, ExecutionStatus, build_definition, check_file
+from pipelines.control import Control, build_definition, check_file
 from pipelines.errors import UserError
+from pipelines.execution_status import ExecutionStatus
 from pipelines.follow import follow
 from pipelines.local import daemon
 from pipelines.models import Models

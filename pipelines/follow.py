@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipelines.control import ExecutionStatus, StepStatus
+from pipelines.execution_status import ExecutionStatus, StepStatus
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -131,7 +131,6 @@ def _close(worker: subprocess.Popen[str], seconds: float) -> None:
             trouble = "its process ended early"
     except subprocess.TimeoutExpired:
         worker.kill()
-        worker.communicate()
         trouble = "no answer in time"
     if trouble:
         print(f"warning: MLflow tracking was given up, the run is not affected: {trouble}")

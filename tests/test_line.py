@@ -188,7 +188,7 @@ def test_a_run_ends_with_a_registered_model_that_nobody_approved_yet(line: Line)
 
 
 def test_a_version_that_does_not_exist_cannot_be_approved(line: Line) -> None:
-    assert "the registry has: 1" in line.run("model", "approve", "7", code=2)
+    assert "the registry has: 1" in line.run("model", "approve", "7", "--why", "no such", code=2)
 
 
 def test_approval_sends_the_waiting_upload_to_its_prediction(line: Line) -> None:
@@ -261,8 +261,10 @@ def test_a_model_below_the_bar_is_rejected_with_the_figures(line: Line) -> None:
 
 def test_whoever_approves_or_rejects_is_told_which_version_predicts(line: Line) -> None:
     assert "version 1 predicts" in line.run("model", "reject", "2", "--why", "no better")
-    assert "no approved version may predict" in line.run("model", "reject", "1")
-    assert line.run("model", "approve", "1").strip() == "version 1: Approved"
+    assert "no approved version may predict" in line.run(
+        "model", "reject", "1", "--why", "no better"
+    )
+    assert line.run("model", "approve", "1", "--why", "back").strip() == "version 1: Approved"
 
 
 def test_two_executions_at_once_both_finish_and_do_not_mix(line: Line) -> None:

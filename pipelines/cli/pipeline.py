@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli import FAILED, REJECTED
+from pipelines.cli import FAILED, REJECTED, definition_diff
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
-    from pipelines.control import Control, ExecutionStatus
+    from pipelines.control import Control
+    from pipelines.diagnosis import Diagnosis
+    from pipelines.execution_status import ExecutionStatus
 
 _execution = click.argument("execution", required=False)
 
@@ -118,6 +121,50 @@ def stop(execution: str | None) -> None:
 
 @command.command()
 @_execution
+@click.option("--wait", is_flag=True, help="Show the steps until it has ended.")
+@json_option
+def retry(execution: str | None, wait: bool, as_json: bool) -> None:
+    """Go on with an execution that failed or was stopped (the latest, or by id or ARN).
+
+    What had succeeded is kept; the rest runs with the definition and the parameters of its start.
+
+    Example: claimflow pipeline retry --wait
+    """
+    from pipelines.control import Control
+
+    with aws() as place:
+        control = Control(place)
+        arn = control.resolve(execution)
+        control.retry(arn)
+        if not as_json:
+            click.echo(f"retrying {arn}")
+        if wait:
+            _show_to_the_end(control, arn, as_json)
+        elif as_json:
+            print_json({"execution": arn})
+
+
+@command.command()
+@_execution
+@json_option
+def diagnose(execution: str | None, as_json: bool) -> None:
+    """Tell why an execution failed (the latest, or by id or ARN), and what to do.
+
+    Example: claimflow pipeline diagnose
+    """
+    from pipelines.control import Control
+    from pipelines.diagnosis import diagnose
+
+    with aws() as place:
+        found = diagnose(place, Control(place).resolve(execution))
+        if as_json:
+            print_json(asdict(found))
+        else:
+            _print_diagnosis(found)
+
+
+@command.command()
+@_execution
 @click.option("--watch", is_flag=True, help="Stay until it has ended.")
 @json_option
 def status(execution: str | None, watch: bool, as_json: bool) -> None:
@@ -159,7 +206,7 @@ def list_(as_json: bool) -> None:
         for one in summaries:
             identifier = one["PipelineExecutionArn"].rpartition("/")[2]
             started = one["StartTime"].strftime("%Y-%m-%d %H:%M:%S")
-            reason = one.get("PipelineExecutionFailureReason", "")
+            reason = plain(one.get("PipelineExecutionFailureReason", ""))
             click.echo(
                 f"{identifier}  {started}  {one['PipelineExecutionStatus']:<10} {reason}".rstrip()
             )
@@ -186,6 +233,9 @@ def steps(execution: str | None, as_json: bool) -> None:
             return
         for step in found:
             click.echo(step_line(step))
+
+
+command.add_command(definition_diff.command)
 
 
 def _show_to_the_end(control: Control, execution: str, as_json: bool) -> None:
@@ -227,9 +277,29 @@ def _print_steps(found: ExecutionStatus) -> None:
 
 
 def _print_end(found: ExecutionStatus) -> None:
-    click.echo(found.sentence)
+    click.echo(plain(found.sentence))
     for bar in found.missed:
         click.echo(f"missed: {bar}")
+
+
+def _print_diagnosis(found: Diagnosis) -> None:
+    click.echo(f"execution {found.execution.rpartition('/')[2]}: {found.status}")
+    if not found.cause:
+        click.echo("there is no failure to explain")
+        return
+    for name, told in (
+        ("step", found.step),
+        ("reason", found.reason),
+        ("cause", found.cause),
+        *(("missed", bar) for bar in found.missed),
+        ("what to do", found.advice),
+        ("log", found.log_group and f"{found.log_group} {found.job}"),
+        ("", found.log_fault),
+    ):
+        if told:
+            click.echo(f"{name:<10}  {told}")
+    for line in found.log:
+        click.echo(f"            {line}")
 
 
 def _document(found: ExecutionStatus) -> dict[str, Any]:

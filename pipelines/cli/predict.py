@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from pipelines.cli import FAILED, WAITING
-from pipelines.cli.shared import aws, json_option, plain, print_json
+from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.plain_text import plain
 
 SHOWN = 3  # kinds of reason for a rejected row
 

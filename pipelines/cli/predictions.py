@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli import FAILED, REJECTED
-from pipelines.cli.shared import aws, json_option, plain, print_json
+from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
     from pipelines.drift import Drift, Index

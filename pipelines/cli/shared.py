@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from pipelines.aws import Aws
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Output for programs.")
+parameter_option = click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the pipeline.",
+)
+
+
+def given_parameters(options: Sequence[str]) -> dict[str, str]:
+    """What `parameter_option` was given, by name."""
+    from pipelines.errors import UserError
+
+    given: dict[str, str] = {}
+    for one in options:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise UserError(f"--parameter {one}: expected NAME=VALUE")
+        given[name] = value
+    return given
 
 
 @contextlib.contextmanager
@@ -48,11 +69,6 @@ def download_progress(name: str) -> Iterator[Callable[[int, int], None]]:
             click.echo(f"{name}: {tenth * 10} % of {total / 1e6:.0f} MB", err=True)
 
     yield tell
-
-
-def plain(text: str) -> str:
-    """Text from outside without what could steer a terminal."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def print_json(document: Any) -> None:

@@ -17,6 +17,7 @@ from pipelines.local.documents import Document
 from pipelines.local.moto_services import EventBus
 
 MOST_ENTRIES = 10  # that PutEvents takes at once
+CLOSING_SECONDS = 5.0
 
 
 class BatchEvents:
@@ -41,7 +42,7 @@ class BatchEvents:
     def close(self) -> None:
         """Sends what is left."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CLOSING_SECONDS)
 
     def _send(self) -> None:
         is_open = True

@@ -41,6 +41,7 @@ from pipelines.local.moto_services import BatchResources, EventBus
 from pipelines.local.process_engine import ProcessEngine
 
 CLOSING_SECONDS = 3.0
+STOPPING_SECONDS = 40.0  # more than the engine leaves a job between SIGTERM and SIGKILL
 
 
 class BatchJobs:
@@ -132,7 +133,7 @@ class BatchJobs:
         self._closing = True
         for stop in list(self._stops.values()):
             stop.set()
-        self._cores.join()
+        self._cores.join(STOPPING_SECONDS)
         self._events.close()
 
     # From submission to the queue.

@@ -18,7 +18,6 @@ from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents, write_atomically
 from pipelines.local.environments import Environments
 from pipelines.local.event_sources import EventSources
-from pipelines.local.executor import Services
 from pipelines.local.functions import Functions
 from pipelines.local.gateway import Gateway
 from pipelines.local.iam.access import Access, Caller
@@ -42,6 +41,7 @@ from pipelines.local.registry import Registry
 from pipelines.local.resources import create_resources
 from pipelines.local.schedules import Schedules
 from pipelines.local.step_cache import StepCache
+from pipelines.local.step_runs import Services
 from pipelines.settings import LOCAL_ACCOUNT, Settings
 
 SAGEMAKER = "sagemaker.amazonaws.com"
@@ -54,8 +54,8 @@ _NO_OTHER_CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 INTERRUPTED = (
-    "InternalServerError: The local cloud ended while this ran; start again, "
-    "what had finished is cached"
+    "InternalServerError: The local cloud ended while this ran; "
+    "`claimflow pipeline retry` goes on from here"
 )
 
 
@@ -70,6 +70,7 @@ class LocalCloud:
         region = self._settings.region
         arn = f"arn:aws:{{}}:{region}:{LOCAL_ACCOUNT}"
         self._access_key = _access_key(state)
+        self._session, self._session_lock = boto3.Session(), threading.Lock()
         self._access = Access(
             self._access_key, Roles(LOCAL_ACCOUNT), lambda arn: self._jobs.tags(arn)
         )
@@ -138,7 +139,7 @@ class LocalCloud:
         self._logs.restore()
         create_resources(self._settings, self.client)
         self._batch.resume()
-        self._schedules.start(json.dumps(SWEEP_ALL))
+        self._schedules.start({self._settings.function_arn("sweep"): json.dumps(SWEEP_ALL)})
 
     def make_environments(self) -> None:
         """Makes the environments of the images, which the first jobs would otherwise wait for."""
@@ -156,14 +157,15 @@ class LocalCloud:
 
     def client(self, service: str, key: str | None = None) -> Any:
         """A boto3 client of this cloud; with the user's key, unless another is given."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=self._settings.region,
-            aws_access_key_id=key or self._access_key,
-            aws_secret_access_key=SIGNED_WITH,
-            config=Config(retries={"max_attempts": 2}, read_timeout=120),
-        )
+        with self._session_lock:  # making a client is not safe in several threads; using one is
+            return self._session.client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=self._settings.region,
+                aws_access_key_id=key or self._access_key,
+                aws_secret_access_key=SIGNED_WITH,
+                config=Config(retries={"max_attempts": 2}, read_timeout=120),
+            )
 
     def variables(self) -> dict[str, str]:
         """What makes `aws`, boto3 and any other client use this cloud."""

@@ -1,112 +1,58 @@
 """Runs one execution of a pipeline: the steps in the order of their dependencies, the independent
-ones in parallel, with retries, caching, conditions and stop."""
+ones in parallel, with retries, caching, conditions and stop. `step_runs.py` runs a single step."""
 
 from __future__ import annotations
 
-import json
-import random
-import string
+import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from pipelines.local.aws_json import (
-    Request,
-    Response,
-    ServiceError,
-    check_request,
-    now,
-    present,
-    service_model,
-)
+from pipelines.local.aws_json import ServiceError, now, present
 from pipelines.local.definitions import Definition, Step
-from pipelines.local.documents import Document, Documents
+from pipelines.local.documents import Document
 from pipelines.local.expressions import ExpressionError, Scope
-from pipelines.local.jobs import PROCESSING, TRAINING, Jobs
-from pipelines.local.objects import Objects
-from pipelines.local.step_cache import StepCache
+from pipelines.local.step_results import StepResults
+from pipelines.local.step_runs import Services, StepFailedError, StepRuns, StepStoppedError
 
 EXECUTIONS = "executions"
-MAX_PARALLEL_STEPS = 50  # the service's default of ParallelismConfiguration
-
-# Invokes a Lambda function by ARN: (payload) → (result, error or None).
-InvokeFunction = Callable[[str, bytes], tuple[bytes, str | None]]
-
-
-class StepFailedError(Exception):
-    """A step ended badly. `kind` is what retry policies match on."""
-
-    def __init__(self, reason: str, kind: str = "", metadata: Document | None = None) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.metadata = metadata or {}
-
-
-class StepStoppedError(Exception):
-    """The execution was stopped while the step ran."""
-
-
-# Raises ServiceError where the pipeline's role may not do this: (service, operation, request).
-Authorize = Callable[[str, str, Request], None]
-
-
-@dataclass(frozen=True)
-class Services:
-    """What steps call, as the pipeline's role."""
-
-    documents: Documents
-    jobs: Jobs
-    objects: Objects
-    cache: StepCache
-    invoke: InvokeFunction
-    create_model_package: Callable[[Request], Response]
-    describe_model_package: Callable[[Request], Response]
-    authorize: Authorize
 
 
 class Executor:
-    """One execution. Its document always says how far it is."""
+    """One execution. Its document always says how far it is; what succeeded there, in an earlier
+    try, is not run again."""
 
     def __init__(self, services: Services, arn: str, definition: Definition) -> None:
         self._services = services
         self._arn = arn
         self._definition = definition
-        self._lock = threading.Lock()
-        self._properties: dict[str, Any] = {}
-        self._outcomes: dict[str, bool] = {}
-        self._ended: set[str] = set()
         self._failure = ""
-        self._stopping = threading.Event()
-        self._jobs: set[str] = set()
         execution = services.documents.get(EXECUTIONS, arn)
         assert execution is not None
         self._pipeline = execution["PipelineName"]
+        self._results = StepResults(definition, services.objects, execution)
+        identifier = arn.rpartition("/")[2]
+        self._runs = StepRuns(services, identifier)
         self._scope = Scope(
             execution["Parameters"],
             {
                 "PipelineName": execution["PipelineName"],
                 "PipelineArn": execution["PipelineArn"],
-                "PipelineExecutionId": arn.rpartition("/")[2],
+                "PipelineExecutionId": identifier,
                 "PipelineExecutionArn": arn,
                 "StartDateTime": _iso(execution["CreationTime"]),
                 "CurrentDateTime": _iso(now()),
             },
-            self._properties,
-            self._property_file,
-            self._read_json,
+            self._results.properties,
+            self._results.property_file,
+            self._results.read_json,
         )
 
     def run(self) -> None:
         """Runs to the end. Never raises: whatever happens is told in the document."""
         try:
-            with ThreadPoolExecutor(MAX_PARALLEL_STEPS, thread_name_prefix="step") as pool:
-                self._run_steps(pool)
+            self._run_steps()
         except Exception as error:
             self._failure = self._failure or f"InternalServerError: {error!r}"
 
@@ -134,32 +80,45 @@ class Executor:
                         step["StepStatus"] = "Stopping"
 
         self._services.documents.change(EXECUTIONS, self._arn, mark)
-        self._stopping.set()
-        with self._lock:
-            running = list(self._jobs)
-        for name in running:
-            self._services.jobs.stop(name)
+        self._runs.stop()
 
-    def _run_steps(self, pool: ThreadPoolExecutor) -> None:
-        running: dict[Future[None], Step] = {}
-        started: set[str] = set()
+    def _run_steps(self) -> None:
+        """Starts each step as soon as it is ready, until nothing runs and nothing is ready.
+
+        The threads are no pool's: Python waits for a pool's at its own end, however long they take.
+        """
+        ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        started = set(self._results.ended)
+        running = 0
+
+        def run(step: Step) -> None:
+            fault: Exception | None = None
+            try:
+                self._run_step(step)
+            except Exception as error:  # the document cannot be written
+                fault = error
+            ended.put(fault)
+
         while True:
-            if not self._failure and not self._stopping.is_set():
+            if not self._failure and not self._runs.stopping.is_set():
                 for step in self._definition.steps.values():
                     if step.name not in started and self._is_ready(step):
+                        threading.Thread(
+                            target=run, args=(step,), name=f"step {step.name}", daemon=True
+                        ).start()
                         started.add(step.name)
-                        running[pool.submit(self._run_step, step)] = step
+                        running += 1
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                running.pop(future)
-                future.result()
+            fault = ended.get()
+            running -= 1
+            if fault:
+                self._failure = self._failure or f"InternalServerError: {fault!r}"
 
     def _is_ready(self, step: Step) -> bool:
-        if step.branch and self._outcomes.get(step.branch[0]) is not step.branch[1]:
+        if step.branch and self._results.outcomes.get(step.branch[0]) is not step.branch[1]:
             return False
-        return step.dependencies <= self._ended
+        return step.dependencies <= self._results.ended
 
     def _run_step(self, step: Step) -> None:
         """Runs one step and notes how it ended."""
@@ -199,7 +158,7 @@ class Executor:
                     for index, one in enumerate(policies)
                     if error.kind in one["ExceptionType"]
                 ]
-                if not matching or self._stopping.is_set():
+                if not matching or self._runs.stopping.is_set():
                     raise
                 index = matching[0]
                 policy, used = policies[index], attempts.get(index, 0)
@@ -210,13 +169,13 @@ class Executor:
                     raise
                 attempts[index] = used + 1
                 self._note(step, {"AttemptCount": sum(attempts.values()) + 1})
-                if self._stopping.wait(pause):
+                if self._runs.stopping.wait(pause):
                     raise StepStoppedError from None
 
     def _run_once(self, step: Step) -> None:
         if step.type == "Condition":
             outcome = self._scope.all_hold(step.arguments["Conditions"])
-            self._outcomes[step.name] = outcome
+            self._results.outcomes[step.name] = outcome
             self._end(step, "Succeeded", {"Condition": {"Outcome": str(outcome)}})
             return
         arguments = self._scope.resolve(step.arguments)
@@ -225,106 +184,19 @@ class Executor:
             raise StepFailedError(message, metadata={"Fail": {"ErrorMessage": message}})
         cached = self._services.cache.find(self._pipeline, step, arguments)
         if cached:
-            self._properties[step.name] = cached["Result"]["Properties"]
             hit = {"SourcePipelineExecutionArn": cached["Execution"]}
-            self._end(step, "Succeeded", cached["Result"]["Metadata"], CacheHitResult=hit)
+            self._succeed(step, cached["Result"], CacheHitResult=hit)
             return
-        run = {
-            "Processing": self._run_job,
-            "Training": self._run_job,
-            "Lambda": self._run_lambda,
-            "RegisterModel": self._run_register,
-        }[step.type]
-        properties, metadata = run(step, arguments)
-        self._properties[step.name] = properties
+        properties, metadata = self._runs.run(
+            step, arguments, lambda told: self._note(step, {"Metadata": told})
+        )
         result = {"Properties": properties, "Metadata": metadata}
         self._services.cache.keep(self._pipeline, step, arguments, self._arn, result)
-        self._end(step, "Succeeded", metadata)
+        self._succeed(step, result)
 
-    def _run_job(self, step: Step, arguments: Document) -> tuple[Document, Document]:
-        kind, key = (
-            (TRAINING, "TrainingJob") if step.type == "Training" else (PROCESSING, "ProcessingJob")
-        )
-        suffix = "".join(random.choices(string.ascii_letters + string.digits, k=10))  # noqa: S311
-        name = f"pipelines-{self._arn.rpartition('/')[2]}-{step.name[:20]}-{suffix}"
-        self._authorize("sagemaker", f"Create{key}", {f"{key}Name": name, **arguments})
-        with self._lock:
-            if self._stopping.is_set():
-                raise StepStoppedError
-            job = self._services.jobs.create(kind, name, arguments)
-            self._jobs.add(name)
-        metadata = {key: {"Arn": job[f"{key}Arn"]}}
-        self._note(step, {"Metadata": metadata})
-        job = self._services.jobs.run(kind, name)
-        with self._lock:
-            self._jobs.discard(name)
-        status = job[f"{key}Status"]
-        if status == "Stopped" and self._stopping.is_set():
-            raise StepStoppedError
-        if status != "Completed":
-            reason = job.get("FailureReason") or f"the job was stopped ({status})"
-            kinds = {"InternalServerError": "SageMaker.JOB_INTERNAL_ERROR"}
-            raise StepFailedError(reason, kinds.get(reason.partition(":")[0], ""), metadata)
-        return job, metadata
-
-    def _run_lambda(self, step: Step, arguments: Document) -> tuple[Document, Document]:
-        arn = step.document["FunctionArn"]
-        self._authorize("lambda", "Invoke", {"FunctionName": arn})
-        result, error = self._services.invoke(arn, json.dumps(arguments).encode())
-        if error:
-            raise StepFailedError(f"ClientError: The function {arn} failed: {error}")
-        given = json.loads(result) or {}
-        outputs = {}
-        for one in step.document.get("OutputParameters") or []:
-            name = one["OutputName"]
-            if not isinstance(given, dict) or name not in given:
-                raise StepFailedError(f"ClientError: The function {arn} did not return [{name}]")
-            if isinstance(given[name], (dict, list)):
-                raise StepFailedError(
-                    f"ClientError: The function {arn} returned [{name}], which is no flat value"
-                )
-            outputs[name] = given[name]
-        shown = [{"Name": name, "Value": str(value)} for name, value in outputs.items()]
-        return {"OutputParameters": outputs}, {"Lambda": {"Arn": arn, "OutputParameters": shown}}
-
-    def _run_register(self, step: Step, arguments: Document) -> tuple[Document, Document]:
-        token = f"{self._arn.rpartition('/')[2]}-{step.name}"[:36]
-        request = {**arguments, "ClientToken": token}
-        if request.get("SkipModelValidation") is None:
-            request.pop("SkipModelValidation", None)
-        operation = service_model("sagemaker").operation_model("CreateModelPackage")
-        check_request(operation, request)
-        self._authorize("sagemaker", "CreateModelPackage", request)
-        arn = self._services.create_model_package(request)["ModelPackageArn"]
-        package = self._services.describe_model_package({"ModelPackageName": arn})
-        return package, {"RegisterModel": {"Arn": arn}}
-
-    def _authorize(self, service: str, operation: str, request: Request) -> None:
-        try:
-            self._services.authorize(service, operation, request)
-        except ServiceError as error:
-            raise StepFailedError(
-                f"ClientError: Failed to invoke {service}:{operation}. Error Details: {error}"
-            ) from None
-
-    def _property_file(self, step_name: str, name: str) -> Any:
-        step = self._definition.steps[step_name].document
-        described = next(one for one in step["PropertyFiles"] if one["PropertyFileName"] == name)
-        if step_name not in self._properties:
-            raise ExpressionError(f"{name}: step {step_name} has not run")
-        outputs = self._properties[step_name]["ProcessingOutputConfig"]["Outputs"]
-        uri = next(
-            one["S3Output"]["S3Uri"]
-            for one in outputs
-            if one["OutputName"] == described["OutputName"]
-        )
-        return self._read_json(f"{uri.rstrip('/')}/{described['FilePath']}")
-
-    def _read_json(self, address: str) -> Any:
-        try:
-            return json.loads(self._services.objects.read(address))
-        except (ValueError, BotoCoreError, ClientError) as error:
-            raise ExpressionError(f"{address} cannot be read as JSON: {error}") from None
+    def _succeed(self, step: Step, result: Document, **more: Any) -> None:
+        self._results.properties[step.name] = result["Properties"]
+        self._end(step, "Succeeded", result["Metadata"], **more)
 
     def _end(self, step: Step, status: str, metadata: Document, **more: Any) -> None:
         changes = {"StepStatus": status, "EndTime": now(), **present(**more)}
@@ -332,12 +204,17 @@ class Executor:
             changes["Metadata"] = metadata
         self._note(step, changes)
         if status == "Succeeded":
-            self._ended.add(step.name)
+            self._results.ended.add(step.name)
 
     def _note(self, step: Step, changes: Document) -> None:
+        """Brings the document in step; what a step that succeeded has left is part of it, so that a
+        later try can go on from there."""
+
         def change(execution: Document) -> None:
             execution["Steps"].setdefault(step.name, {}).update(changes)
             execution["LastModifiedTime"] = now()
+            if changes.get("StepStatus") == "Succeeded" and step.name in self._results.properties:
+                execution["Results"][step.name] = self._results.properties[step.name]
 
         self._services.documents.change(EXECUTIONS, self._arn, change)
 

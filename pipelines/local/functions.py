@@ -202,7 +202,7 @@ class _Worker:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._reader.join()
+        self._reader.join(2)  # what the function started may hold its pipe
         self._log.close()
 
     def _read_log(self) -> None:

@@ -98,10 +98,15 @@ class Jobs:
         try:
             for part in ("input/config", "input/data", "output/data", "model", "config"):
                 (root / part).mkdir(parents=True)
-            stream = f"{name}/algo-1-{int(started)}"
-            with contextlib.closing(self._logs.open(_LOG_GROUP[kind], stream)) as log:
+            with contextlib.ExitStack() as logs:
+
+                def log_of(host: str) -> Callable[[str], None]:
+                    stream = self._logs.open(_LOG_GROUP[kind], f"{name}/{host}-{int(started)}")
+                    return logs.enter_context(contextlib.closing(stream)).write
+
                 role = self._assume(job["RoleArn"])
-                run = Run(job, root, log.write, role, self._engine, self._stops[name])
+                log, stop = log_of("algo-1"), self._stops[name]
+                run = Run(job, root, log, role, self._engine, stop, log_of)
                 ended = run_training(run) if kind == TRAINING else run_processing(run)
             status, reason, more = ended
         except (UserError, ServiceError, ClientError, Boto3Error) as error:
@@ -114,8 +119,9 @@ class Jobs:
 
     def stop(self, name: str) -> None:
         """Tells a running job to end: SIGTERM, and SIGKILL when the time of grace is over."""
-        if name in self._stops:
-            self._stops[name].set()
+        stop = self._stops.get(name)  # one that ends at this moment is gone
+        if stop is not None:
+            stop.set()
 
     def tags(self, arn: str) -> dict[str, str] | None:
         """The tags of a job by its ARN; None for what is no job."""

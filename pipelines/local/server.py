@@ -17,7 +17,7 @@ from pipelines.errors import UserError
 from pipelines.local.cloud import LocalCloud
 from pipelines.local.daemon import ALREADY_RUNS
 from pipelines.local.documents import write_atomically
-from pipelines.local.tracking_server import start_tracking_server
+from pipelines.local.tracking_server import start_tracking_server, stop_tracking_server
 from pipelines.settings import Settings
 
 
@@ -69,8 +69,7 @@ def _serve(state: Path, tracking: bool) -> int:
     (state / "ready.json").unlink(missing_ok=True)
     cloud.stop()
     if tracker:
-        tracker.terminate()
-        tracker.wait()
+        stop_tracking_server(tracker)
     return 0
 
 
@@ -91,4 +90,6 @@ def _read(path: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # an orderly end is over: no thread of a request that stands still is waited for

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from pipelines.local import supervise
+
+STOP_SECONDS = 10
 
 
 def start_tracking_server(state: Path, port: int) -> subprocess.Popen[bytes]:
@@ -36,3 +39,14 @@ def start_tracking_server(state: Path, port: int) -> subprocess.Popen[bytes]:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
     )
+
+
+def stop_tracking_server(server: subprocess.Popen[bytes]) -> None:
+    """Ends the server at once: on SIGTERM it waits without a bound for a request that never ends.
+
+    The supervisor kills it, and what it has started, when its standard input closes.
+    """
+    assert server.stdin is not None
+    server.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(STOP_SECONDS)

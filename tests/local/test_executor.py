@@ -239,7 +239,6 @@ def test_a_step_waits_for_what_it_depends_on(cloud: Cloud, tmp_path: Path) -> No
         (processing("Bad", "raise SystemExit(9)"), "see the job log, exit code: 9"),
         (training("Bad", "import os; os.kill(os.getpid(), 9)"), "memory.*exit code: 137"),
         (training("Bad", "import time; time.sleep(60)", seconds=1), "MaxRuntimeInSeconds"),
-        (training("Bad", OK, instances=2), "one instance"),
         (processing("Bad", OK, image="unknown:1"), "Image unknown:1 cannot run"),
         (processing("Bad", OK, inputs={"i": folder()}), "No S3 objects found under S3 URL s3://"),
         (

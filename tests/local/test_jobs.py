@@ -261,3 +261,24 @@ def test_jobs_can_be_made_listed_and_stopped_through_the_api(cloud: Cloud, tmp_p
     wait_for(lambda: describe(TrainingJobName=name)["TrainingJobStatus"] == "Stopped")
     with pytest.raises(client.exceptions.ClientError, match="Requested resource not found"):
         client.describe_processing_job(ProcessingJobName=name)
+
+
+def test_each_instance_of_a_job_has_a_log_stream_of_its_own(cloud: Cloud) -> None:
+    script = (
+        "import json; print(json.load(open('input/config/resourceconfig.json'))['current_host'])"
+    )
+    run = cloud.run(training("Train", script, instances=2))
+    assert run["PipelineExecutionStatus"] == "Succeeded", run
+    logs, group = cloud.client("logs"), "/aws/sagemaker/TrainingJobs"
+    prefix = f"{cloud.job(run, 'Train')['TrainingJobName']}/"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)
+    told = {
+        one["logStreamName"].removeprefix(prefix).rpartition("-")[0]: [
+            event["message"]
+            for event in logs.get_log_events(
+                logGroupName=group, logStreamName=one["logStreamName"]
+            )["events"]
+        ]
+        for one in streams["logStreams"]
+    }
+    assert told == {"algo-1": ["algo-1"], "algo-2": ["algo-2"]}

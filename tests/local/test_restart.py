@@ -22,13 +22,16 @@ from tests.local.local_cloud import (
     Cloud,
     Document,
     fail,
+    folder,
     get,
     is_alive,
+    output_of,
     parameter,
     processing,
     script_file,
     training,
     wait_for,
+    writes,
 )
 
 KEYS = [
@@ -48,6 +51,7 @@ PLAIN = "t-plain-bucket"  # without versions
 BUCKET = "t-versioned-bucket"  # none of those that the cloud makes itself
 CACHED: Document = {"CacheConfig": {"Enabled": True}}
 JOB_QUEUE = "t-test-predict"
+TOKEN = "of the execution that is retried"  # 32 characters
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Life:
     pids: list[int]
     pipeline: str
     running: str  # ARN of the execution that ran
+    retried: str  # ARN of another, which is retried
     done: Document  # an execution that had ended
     package: str
     batch: dict[str, str]  # job ids by what they are for
@@ -119,23 +124,46 @@ def _live(cloud: Cloud, place: Path) -> dict[str, Any]:
         parameters=(parameter("Wait", "String", "no"),),
     )
     running = cloud.start(pipeline, Wait="yes")
+    retried = client.start_pipeline_execution(
+        PipelineName=_create_retried(cloud, place), ClientRequestToken=TOKEN
+    )["PipelineExecutionArn"]
     batch = _batch(cloud, place)
 
     def pids() -> list[int]:
-        files = [place / "second", place / "batch1"]
+        files = [place / "second", place / "fourth", place / "batch1"]
         found = [path.read_text() for path in files if path.exists()]
-        return [int(text) for text in found] if all(found) and len(found) == 2 else []
+        return [int(text) for text in found] if all(found) and len(found) == 3 else []
 
     return {
         "pids": wait_for(pids),
         "pipeline": pipeline,
         "running": running,
+        "retried": retried,
         "done": done,
         "package": package,
         "batch": batch,
         "objects": objects,
         "upload": upload,
     }
+
+
+def _create_retried(cloud: Cloud, place: Path) -> str:
+    """A pipeline whose second step waits for a file, and uses what the first has left."""
+    report = folder()
+    return cloud.create(
+        processing(
+            "Third",
+            f"open('{place}/third', 'a').write('x')\n{writes('o', '3')}",
+            outputs={"o": report},
+        ),
+        processing(
+            "Fourth",
+            f"import os, time; open('{place}/fourth', 'w').write(str(os.getpid()))\n"
+            f"while not os.path.exists('{place}/go'): time.sleep(.1)\n"
+            "assert open('processing/i/out.txt').read() == '3'",
+            inputs={"i": output_of("Third", "o")},
+        ),
+    )
 
 
 def _unnoticed_upload(cloud: Cloud) -> str:
@@ -292,6 +320,23 @@ def test_a_new_start_uses_the_cached_step(life: Life) -> None:
     assert (life.folder / "first").read_text() == "x"
 
 
+def test_what_ran_can_be_retried_and_what_had_succeeded_is_kept(life: Life) -> None:
+    (life.folder / "go").touch()
+    client = life.cloud.client("sagemaker")
+    client.retry_pipeline_execution(PipelineExecutionArn=life.retried, ClientRequestToken=TOKEN)
+    run = life.cloud.finish(life.retried)
+    assert run["PipelineExecutionStatus"] == "Succeeded", run
+    assert (life.folder / "third").read_text() == "x"
+
+
+def test_the_token_of_a_start_is_still_known(life: Life) -> None:
+    pipeline = life.retried.split(":pipeline/")[1].partition("/")[0]
+    answer = life.cloud.client("sagemaker").start_pipeline_execution(
+        PipelineName=pipeline, ClientRequestToken=TOKEN
+    )
+    assert answer["PipelineExecutionArn"] == life.retried
+
+
 def test_models_and_approvals_are_there_and_versions_count_on(life: Life) -> None:
     client = life.cloud.client("sagemaker")
     package = client.describe_model_package(ModelPackageName=life.package)
@@ -354,6 +399,7 @@ def test_functions_and_queues_work_again(life: Life) -> None:
     assert json.loads(answer["Payload"].read())["uri"] == place
     mappings = cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     queues = {one["EventSourceArn"].rpartition(":")[2] for one in mappings}
-    assert queues == {"t-test-uploads", "t-test-notices"}
+    names = ("uploads", "notices", "labelled", "registered")
+    assert queues == {f"t-test-{name}" for name in names}
     rules = {one["Name"] for one in cloud.client("events").list_rules()["Rules"]}
     assert {"t-test-upload", "t-test-approval", "t-test-settled", "t-test-sweep"} <= rules

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from pipelines.local.documents import Documents
+from pipelines.local.pipeline_service import PipelineService
+from pipelines.local.step_cache import StepCache
+from pipelines.local.step_runs import Services
 from tests.local.local_cloud import (
     OK,
+    ROLE,
     Cloud,
     definition,
     folder,
     get,
+    invoke,
     is_alive,
     join,
     parameter,
@@ -89,6 +97,8 @@ def test_the_same_token_gives_the_same_execution(cloud: Cloud) -> None:
     assert arns[0] == arns[1] != arns[2]
     for arn in set(arns):
         cloud.finish(arn)
+    again = client.start_pipeline_execution(PipelineName=pipeline, ClientRequestToken="a" * 32)
+    assert again["PipelineExecutionArn"] == arns[0], "also when it has ended"
 
 
 def test_executions_at_the_same_time_do_not_mix(cloud: Cloud) -> None:
@@ -119,3 +129,38 @@ def test_an_execution_runs_the_definition_that_it_was_started_with(cloud: Cloud)
     )
     assert list(cloud.finish(arn)["Steps"]) == ["A", "B"]
     assert cloud.read(f"{output}/out.txt") == "1"
+
+
+def test_an_orderly_end_does_not_wait_for_a_function_for_ever(tmp_path: Path) -> None:
+    documents, begun, goes_on = Documents(tmp_path), threading.Event(), threading.Event()
+
+    def slow(_function: str, _payload: bytes) -> tuple[bytes, None]:
+        begun.set()
+        goes_on.wait(20)
+        return b"{}", None
+
+    other: Any = None  # nothing else is called
+    services = Services(
+        documents, other, other, StepCache(documents), slow, other, other, lambda *_: None
+    )
+    service = PipelineService(documents, "arn:aws:sagemaker:us-east-1:1", other, lambda _: services)
+    service.create_pipeline(
+        {
+            "PipelineName": "p",
+            "RoleArn": ROLE,
+            "PipelineDefinition": definition(invoke("Ask", "slow")),
+        }
+    )
+    arn = service.start_pipeline_execution({"PipelineName": "p"})["PipelineExecutionArn"]
+
+    def status() -> str:
+        found = service.describe_pipeline_execution({"PipelineExecutionArn": arn})
+        return str(found["PipelineExecutionStatus"])
+
+    assert begun.wait(20)
+    before = time.monotonic()
+    service.close(0.1)
+    assert time.monotonic() - before < 10
+    assert status() == "Stopping"
+    goes_on.set()
+    wait_for(lambda: status() == "Stopped")
