@@ -8,7 +8,8 @@ UV := .venv/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
   --no-header --python-version 3.10
 READY := .venv/.ready
-# Checkov pins packages that do not go with ours, so it has an environment of its own.
+# Checkov pins packages that do not go with ours, so what checks other languages than Python has an
+# environment of its own.
 SCAN := .venv/scan
 TEMPLATES = $(wildcard */stack.yaml)
 
@@ -18,7 +19,7 @@ TEMPLATES = $(wildcard */stack.yaml)
 help:
 	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
 	@echo "make test   the test suite"
-	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell"
+	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell, workflows"
 	@echo "make lock   resolve the requirements anew"
 	@echo "make clean  remove the environment and what the local cloud keeps"
 
@@ -39,6 +40,8 @@ lint: $(READY) $(SCAN)/.ready
 	BC_SKIP_MAPPING=TRUE $(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet \
 	  --file $(TEMPLATES)
 	$(SCAN)/bin/shellcheck .ci/run
+	$(SCAN)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(SCAN)/bin/zizmor --offline --quiet --no-progress --persona pedantic .github
 
 # uv comes first, by its hash; it installs everything else in seconds.
 $(READY): requirements.txt containers/uv.txt containers/build.txt pyproject.toml

@@ -266,7 +266,7 @@ def build_definition(settings: Settings, images: Mapping[str, str] | None = None
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = logging.root.manager.disable
+        before, level = logging.root.manager.disable, logging.root.level
         logging.disable(logging.WARNING)  # the SDK tells at length what it leaves out
         try:
             from pipelines.definition import definition
@@ -274,6 +274,7 @@ def build_definition(settings: Settings, images: Mapping[str, str] | None = None
             return definition(settings, images or addresses(settings))
         finally:
             logging.disable(before)
+            logging.root.setLevel(level)  # the SDK lets every library talk
 
 
 def code_version() -> str:

@@ -6,110 +6,26 @@ folder to predictions, a crash in the middle included.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.sample import SamplePaths, write_sample
+from tests.line import ROOT, Line, new_line
 
-ROOT = Path(__file__).resolve().parents[1]
 IMDB = ROOT.parent / "shared" / "data" / "imdb"
 pytestmark = pytest.mark.xdist_group("line")
 
 
-@dataclass
-class Line:
-    """A state folder of its own, and the commands run on it."""
-
-    folder: Path
-    sample: SamplePaths
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Runs a command, expects its exit code and returns what it printed, errors included."""
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "pipelines.cli", *arguments],
-                cwd=self.folder,
-                env={
-                    **os.environ,  # the first start installs: it may need a proxy or certificates
-                    "PYTHONPATH": str(ROOT),
-                    "CLAIMFLOW_STATE": str(self.folder / "state"),
-                    **self.variables,
-                },
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            said = (error.stdout or b"").decode(errors="replace")
-            pytest.fail(f"{arguments} stands still after\n{said}\n{self.standstill()}")
-        assert done.returncode == code, done.stdout
-        assert "Traceback" not in done.stdout
-        return done.stdout
-
-    def standstill(self) -> str:
-        """What every process of this local cloud does, and where its threads are."""
-        mine = f"CLAIMFLOW_STATE={self.folder / 'state'}".encode()
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if mine in (process / "environ").read_bytes() or str(self.folder) in command:
-                    state = re.findall(r"State:\s+(.*)", (process / "status").read_text())
-                    found.append(f"{process.name} {state} {command[:200]}")
-                    if "pipelines.local.server" in command or "entrypoint.py" in command:
-                        os.kill(int(process.name), signal.SIGUSR1)
-        time.sleep(2)  # until they have written
-        logs = [self.folder / "state" / "local.log", self.folder / "state/mlflow/server.log"]
-        logs += sorted(self.folder.glob("state/logs/**/*.jsonl"), key=os.path.getmtime)[-3:]
-        for log in filter(Path.exists, logs):
-            tail = log.read_text(errors="replace").splitlines()[-120:]
-            found += [f"--- {log.name}", *(line[:300] for line in tail)]
-        return "\n".join(found)
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", code=code))
-
-    def up(self) -> None:
-        self.run("local", "up")
-        exports = self.run("local", "env")
-        self.variables = dict(re.findall(r"export (\w+)='?([^'\n]*)'?", exports))
-
-    def start(self, *arguments: str) -> str:
-        """Starts an execution on the sample and returns its ARN."""
-        files = ["--train", str(self.sample.train), "--test", str(self.sample.test)]
-        started: str = self.json("pipeline", "start", *files, *arguments)["execution"]
-        return started
-
-    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
-        return {step["name"]: step for step in self.json("pipeline", "steps", execution)}
-
-
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    folder = tmp_path_factory.mktemp("line")
-    (folder / "state").mkdir()
-    # The environments of the images are the same for all: they are made once for a checkout.
-    kept = ROOT / ".claimflow" / "environments"
-    kept.mkdir(parents=True, exist_ok=True)
-    (folder / "state" / "environments").symlink_to(kept)
-    line = Line(folder, write_sample(folder / "data"))
-    yield line
-    line.run("local", "down")
+    with new_line(tmp_path_factory.mktemp("line")) as line:
+        yield line
 
 
 def test_without_a_cloud_the_user_is_told_how_to_get_one(line: Line) -> None:
@@ -198,7 +114,7 @@ def test_approval_sends_the_waiting_upload_to_its_prediction(line: Line) -> None
     assert shown["metrics"]["multiclass_classification_metrics"]["accuracy"]["value"] > 0.85
     assert "accuracy               0.9" in line.run("model", "show", "1")
     assert "◄ predicts" in line.run("model", "list")
-    s3 = _client(line, "s3")
+    s3 = line.client("s3")
     results = next(one["Name"] for one in s3.list_buckets()["Buckets"] if "results" in one["Name"])
 
     def manifests() -> list[str]:
@@ -366,15 +282,3 @@ def test_the_demo_on_imdb_reaches_ninety_per_cent(line: Line) -> None:
     assert found, said
     assert float(found.group(1)) >= 0.90
     assert "25000 rows in" in said
-
-
-def _client(line: Line, service: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        service,
-        endpoint_url=line.variables["AWS_ENDPOINT_URL"],
-        region_name=line.variables["AWS_REGION"],
-        aws_access_key_id=line.variables["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=line.variables["AWS_SECRET_ACCESS_KEY"],
-    )

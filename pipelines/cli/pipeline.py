@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli import FAILED, REJECTED, definition_diff
-from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.cli.shared import (
+    aws,
+    given_parameters,
+    json_option,
+    parameter_option,
+    print_json,
+)
 from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
@@ -63,14 +69,7 @@ def upsert() -> None:
 @command.command()
 @click.option("--train", metavar="FILE|S3URI", help="Labelled claims to train on.")
 @click.option("--test", metavar="FILE|S3URI", help="Labelled claims to judge by.")
-@click.option(
-    "--parameter",
-    "-p",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Any parameter of the pipeline.",
-)
+@parameter_option
 @click.option("--wait", is_flag=True, help="Show the steps until it has ended.")
 @json_option
 def start(
@@ -81,14 +80,8 @@ def start(
     Example: claimflow pipeline start --train train.csv --test test.csv -p Epochs=5 --wait
     """
     from pipelines.control import Control
-    from pipelines.errors import UserError
 
-    given: dict[str, str] = {}
-    for one in parameters:
-        name, equals, value = one.partition("=")
-        if not equals:
-            raise UserError(f"--parameter {one}: expected NAME=VALUE")
-        given[name] = value
+    given = given_parameters(parameters)
     with aws() as place:
         control = Control(place)
         for name, data in (("TrainData", train), ("TestData", test)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,7 +17,7 @@ from pipelines.deployment.stacks import (
     plans,
 )
 from pipelines.deployment.templates import Template, read_template
-from pipelines.settings import Deployment, Settings
+from pipelines.settings import Deployment, Function, Role, Settings
 
 SETTINGS = Settings(project="claims", stage="prod", account="111122223333", region="eu-west-1")
 IMAGES = {"gluon-cpu": "gluon@sha256:1", "validate": "validate@sha256:2"}
@@ -172,6 +172,7 @@ def test_templates_and_settings_have_the_same_defaults() -> None:
         {"use_mlflow_server": True, "notice_email": "a@b", "create_repositories": False},
         {"github_repository": "o/n", "deploy_role_arn": "arn:aws:iam::111122223333:role/r"},
         {"github_repository": "o/n", "create_identity_provider": False, "endpoint_zones": "2"},
+        {"retrain_schedule": "cron(0 6 ? * MON *)", "retrain_on_data": False, "quiet_seconds": 0},
     ],
     ids=lambda one: "+".join(one) or "plain",
 )
@@ -183,7 +184,11 @@ def test_every_way_to_deploy_can_be_resolved(deployment: dict[str, Any]) -> None
     assert ("AWS::EC2::VPC" in types) == ("vpc_id" not in deployment)
     assert ("AWS::SageMaker::MlflowTrackingServer" in types) == ("use_mlflow_server" in deployment)
     assert ("AWS::ECR::Repository" in types) == deployment.get("create_repositories", True)
-    assert bool(made[-1].resources) == ("github_repository" in deployment)
+    own = {one.name for one in made[-1].resources if one.type == "AWS::IAM::Role"}
+    assert own == ({"claims-prod-ci"} if "github_repository" in deployment else set())
+    rules = {one.name for one in made[-1].resources if one.type == "AWS::Events::Rule"}
+    assert ("claims-prod-retrain" in rules) == ("retrain_schedule" in deployment)
+    assert ("claims-prod-labelled" in rules) == deployment.get("retrain_on_data", True)
 
 
 def test_names_in_the_templates_are_those_of_the_settings() -> None:
@@ -191,11 +196,15 @@ def test_names_in_the_templates_are_those_of_the_settings() -> None:
     names = {(one.type.rpartition("::")[2], one.name) for one in made}
     for purpose in ("data", "models", "predictions", "results"):
         assert ("Bucket", SETTINGS.bucket(purpose)) in names
-    for role in ("pipeline", "training", "processing", "predict", "execution", "submit", "notify"):
-        assert ("Role", SETTINGS.role_arn(role).rpartition("/")[2]) in names
-    for function in ("champion", "submit", "notify", "sweep"):
+    for role in get_args(Role):
+        if role != "ci":  # which needs a repository
+            assert ("Role", SETTINGS.role_arn(role).rpartition("/")[2]) in names
+    for function in get_args(Function):
         assert ("Function", SETTINGS.function_name(function)) in names
-    for queue in (SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue):
+    for queue in (
+        *(SETTINGS.upload_queue, SETTINGS.notice_queue, SETTINGS.dead_letter_queue),
+        *(SETTINGS.labelled_queue, SETTINGS.registered_queue),
+    ):
         assert ("Queue", queue) in names
     assert ("Topic", SETTINGS.notice_topic_arn.rpartition(":")[2]) in names
     assert ("JobQueue", SETTINGS.job_queue) in names
