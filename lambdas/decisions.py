@@ -1,6 +1,6 @@
 """What was decided about a version without a person: records that are only ever added.
 
-The form is a contract with `pipelines/decisions.py`, which records what people decide.
+The form is a contract with `pipelines/registry/decisions.py`, which records what people decide.
 """
 
 from __future__ import annotations

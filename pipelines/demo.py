@@ -18,13 +18,13 @@ import click
 
 from pipelines.aws import Aws, download_folder, readable_errors
 from pipelines.control import Control, build_definition, check_file
+from pipelines.data.sample import write_sample
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
 from pipelines.follow import follow
 from pipelines.local import daemon
-from pipelines.models import Models
 from pipelines.predictions import XZ, Predictions
-from pipelines.sample import write_sample
+from pipelines.registry.models import Models
 from pipelines.settings import Settings
 
 SHOWN = 5  # predictions

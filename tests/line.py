@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sample import SamplePaths, write_sample
+from pipelines.data.sample import SamplePaths, write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,9 +15,9 @@ from pipelines.cli.shared import aws, download_progress, json_option, print_json
 from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
-    from pipelines.data_versions import LabelledFile, Manifest, PinnedFile, SetDiff
-    from pipelines.datasets import Addition, Datasets
-    from pipelines.labelled_file import LocalFile
+    from pipelines.data.datasets import Addition, Datasets
+    from pipelines.data.labelled_file import LocalFile
+    from pipelines.data.versions import LabelledFile, Manifest, PinnedFile, SetDiff
     from pipelines.settings import Settings
 
 LARGE = 16 << 20  # bytes: smaller files are there before a bar is drawn
@@ -51,7 +51,7 @@ def add(files: tuple[Path, ...], test: bool, replace: bool, as_json: bool) -> No
       claimflow data add claims.csv
       claimflow data add held_out.csv --test
     """
-    from pipelines.datasets import Datasets
+    from pipelines.data.datasets import Datasets
 
     if replace and not test:
         raise click.UsageError("--replace needs --test: training files are only ever added")
@@ -78,7 +78,7 @@ def show(version: str | None, as_json: bool) -> None:
       claimflow data show
       claimflow data show 3f9a
     """
-    from pipelines.datasets import Datasets
+    from pipelines.data.datasets import Datasets
 
     with aws() as place:
         datasets = Datasets(place)
@@ -111,8 +111,8 @@ def diff_(old: str | None, new: str | None, as_json: bool) -> None:
       claimflow data diff
       claimflow data diff 3f9a 81c2
     """
-    from pipelines.data_versions import diff
-    from pipelines.datasets import Datasets
+    from pipelines.data.datasets import Datasets
+    from pipelines.data.versions import diff
 
     with aws() as place:
         datasets = Datasets(place)
@@ -143,7 +143,7 @@ def sample(folder: Path, seed: int) -> None:
 
     Example: claimflow data sample data
     """
-    from pipelines.sample import write_sample
+    from pipelines.data.sample import write_sample
 
     paths = write_sample(folder, seed)
     for path in (paths.train, paths.test, paths.new_claims):
@@ -162,7 +162,7 @@ def imdb(folder: Path, archive: Path | None) -> None:
 
     Example: claimflow data imdb imdb --archive aclImdb_v1.tar.gz
     """
-    from pipelines.imdb import fetch_imdb
+    from pipelines.data.imdb import fetch_imdb
 
     with download_progress("aclImdb_v1.tar.gz") as progress:
         paths = fetch_imdb(folder, archive, progress)
@@ -268,7 +268,7 @@ def _two(datasets: Datasets, old: str | None, new: str | None) -> tuple[Manifest
 
 
 def _tell_diff(name: str, found: SetDiff) -> None:
-    from pipelines.data_versions import row_count
+    from pipelines.data.versions import row_count
 
     if not found.is_changed:
         click.echo(f"{name}: the same")
@@ -286,7 +286,7 @@ def _tell_diff(name: str, found: SetDiff) -> None:
 
 
 def _counted(files: Sequence[PinnedFile]) -> str:
-    from pipelines.data_versions import row_count
+    from pipelines.data.versions import row_count
 
     return f"{_many(len(files), 'file')}, {_many(row_count(files), 'row')}"
 

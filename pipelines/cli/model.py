@@ -12,8 +12,8 @@ from pipelines.cli.shared import aws, json_option, print_json
 from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
-    from pipelines.models import ModelVersion
-    from pipelines.serving import Ceiling
+    from pipelines.registry.models import ModelVersion
+    from pipelines.registry.serving import Ceiling
 
 LIFT = "`claimflow model rollback --clear` lifts it"
 
@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
 
     Example: claimflow model list
     """
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     with aws() as place:
         models = Models(place)
@@ -80,7 +80,7 @@ def show(version: int, as_json: bool) -> None:
 
     Example: claimflow model show 3
     """
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     with aws() as place:
         found = Models(place).show(version)
@@ -122,7 +122,7 @@ def reject(version: int, why: str) -> None:
 
 
 def _decide(version: int, approve: bool, why: str) -> None:
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     with aws() as place:
         models = Models(place)
@@ -158,7 +158,7 @@ def rollback(version: int | None, why: str, clear: bool) -> None:
       claimflow model rollback --clear
     """
     from pipelines.errors import UserError
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     if clear and version is not None:
         raise UserError("--clear takes no version: it lets the newest approved one predict again")
@@ -188,7 +188,7 @@ def history(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     with aws() as place:
         decisions = Models(place).history()
@@ -212,10 +212,10 @@ def card(version: int, output: Path | None) -> None:
 
     Example: claimflow model card 3 --output models/3
     """
-    from pipelines.lineage import Lineages
-    from pipelines.model_card import content
-    from pipelines.model_card_page import page
-    from pipelines.models import Models
+    from pipelines.registry.card import content
+    from pipelines.registry.card_page import page
+    from pipelines.registry.lineage import Lineages
+    from pipelines.registry.models import Models
 
     folder = output or Path("models") / str(version)
     with aws() as place:
@@ -240,7 +240,7 @@ def fetch(version: int, output: Path | None) -> None:
 
     Example: claimflow model fetch 3 --output models/3
     """
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     with aws() as place:
         click.echo(str(Models(place).fetch(version, output or Path("models") / str(version))))

@@ -34,7 +34,7 @@ def command(what: str, limit: int, as_json: bool) -> None:
       claimflow trace s3://claimflow-dev-results-…/results/claims.csv/…/predictions.csv
       claimflow trace 3
     """
-    from pipelines.trace import Traces
+    from pipelines.registry.trace import Traces
 
     with aws() as place:
         found = Traces(place).of(what, limit).document()

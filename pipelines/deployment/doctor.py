@@ -209,7 +209,7 @@ def _pipeline(aws: Aws) -> Finding:
 
 
 def _model(aws: Aws) -> Finding:
-    from pipelines.models import Models
+    from pipelines.registry.models import Models
 
     models = Models(aws)
     asked = _asked("sagemaker:ListModelPackages", lambda: models.predicting(models.versions()))

@@ -2,7 +2,8 @@
 
 It runs the commands of jobs with this very Python, so that no image is needed, and prints its
 endpoint as soon as it is ready. An image whose name holds `flaky` cannot be prepared the first
-time, as if the host had a fault; one whose name holds `unknown` never.
+time, as if the host had a fault; one whose name holds `unknown` never. An image that is the path of
+a script has that as its own entry point.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from pipelines.settings import Settings
 class PlainPython:
     """Runs `python` as this Python; what a real image would add is empty."""
 
+    uri: str
+
     def command(self, arguments: list[str], entrypoint: list[str] | None) -> list[str]:
-        words = [*(entrypoint or []), *arguments]
+        own = ["python", "-S", self.uri] if self.uri.endswith(".py") else []
+        words = [*(entrypoint or own), *arguments]
         return [sys.executable if word == "python" else word for word in words]
 
     def variables(self) -> dict[str, str]:
@@ -43,7 +47,7 @@ class Images:
         self.seen.add(uri)
         if "broken" in uri or ("flaky" in uri and is_new):
             raise OSError("the disk has a fault")
-        return PlainPython()
+        return PlainPython(uri)
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import hashlib
 from datetime import datetime, timezone
 from typing import Any
 
-from pipelines.data_versions import Manifest, PinnedFile
-from pipelines.lineage import Lineage, Step
-from pipelines.models import ModelVersion
+from pipelines.data.versions import Manifest, PinnedFile
+from pipelines.registry.lineage import Lineage, Step
+from pipelines.registry.models import ModelVersion
 
 EXECUTION = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/t-test/execution/abcdefghijkl"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/t/gluon-cpu@sha256:" + "0" * 64

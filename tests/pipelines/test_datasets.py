@@ -15,8 +15,8 @@ from lambdas import layout
 from lambdas.datasets import Datasets as Pinning
 from pipelines.cli import claimflow
 from pipelines.cli import data as commands
-from pipelines.data_versions import diff
-from pipelines.datasets import Datasets
+from pipelines.data.datasets import Datasets
+from pipelines.data.versions import diff
 from pipelines.errors import UserError
 from tests.pipelines.deployment import SETTINGS, Deployment
 

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 
 from lambdas import decisions as lambda_decisions
 from lambdas import layout
-from pipelines import decisions
 from pipelines.cli.model import command
-from pipelines.decisions import Decision, Decisions, decisions_prefix
 from pipelines.errors import UserError
-from pipelines.models import Models
-from pipelines.serving import serving_key
+from pipelines.registry import decisions
+from pipelines.registry.decisions import Decision, Decisions, decisions_prefix
+from pipelines.registry.models import Models
+from pipelines.registry.serving import serving_key
 from tests.pipelines.deployment import GROUP, SETTINGS, Deployment
 
 BUCKET = SETTINGS.bucket("models")

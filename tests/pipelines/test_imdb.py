@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import imdb
+from pipelines.data import imdb
+from pipelines.data.imdb import SHA256, URL, fetch_imdb
 from pipelines.errors import UserError
-from pipelines.imdb import SHA256, URL, fetch_imdb
 
 REVIEWS = {
     "aclImdb/train/pos/0_9.txt": "A masterpiece,<br />truly",

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambdas.counting import count
-from pipelines import labelled_file
+from pipelines.data import labelled_file
+from pipelines.data.labelled_file import examine
 from pipelines.errors import UserError
-from pipelines.labelled_file import examine
 
 CSV = b'text,label\npump leaks,water\n"door, left\nopen",noise\n'
 SECRET = "secretly"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.lineage import Lineage
-from pipelines.model_card import attached, content
-from pipelines.model_card_page import page
-from pipelines.model_facts import figures, interval, limits
-from pipelines.models import ModelVersion
+from pipelines.registry.card import attached, content
+from pipelines.registry.card_page import page
+from pipelines.registry.facts import figures, interval, limits
+from pipelines.registry.lineage import Lineage
+from pipelines.registry.models import ModelVersion
 from tests.pipelines.lineages import EXECUTION, IMAGE, evaluation, lineage
 from tests.pipelines.model_card_schema import CONTENT_LIMIT, SCHEMA
 

@@ -13,8 +13,8 @@ from lambdas import layout
 from lambdas.registry import Registry
 from pipelines.cli.model import command
 from pipelines.errors import UserError
-from pipelines.models import Models
-from pipelines.serving import serving_key
+from pipelines.registry.models import Models
+from pipelines.registry.serving import serving_key
 from tests.pipelines.deployment import GROUP, SETTINGS, Deployment
 
 

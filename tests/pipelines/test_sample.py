@@ -9,8 +9,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
 
-from pipelines.sample import SamplePaths, write_sample
-from pipelines.sample_grammar import CATEGORIES
+from pipelines.data.sample import SamplePaths, write_sample
+from pipelines.data.sample_grammar import CATEGORIES
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from pipelines.aws import Aws
 from pipelines.cli.model import command as model_command
 from pipelines.cli.trace import command as trace_command
 from pipelines.errors import UserError
-from pipelines.models import Models
+from pipelines.registry.models import Models
 from pipelines.settings import Settings
 from tests.local.local_cloud import (
     IMAGE,
@@ -396,7 +396,8 @@ def test_an_approval_keeps_the_model_card_with_the_version(line: Line) -> None:
 def test_a_card_that_the_registry_does_not_take_holds_no_approval_up(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.models.attached", lambda _found: {"ModelCardStatus": "None"})
+    refused = "pipelines.registry.models.attached"
+    monkeypatch.setattr(refused, lambda _found: {"ModelCardStatus": "None"})
     told: list[str] = []
     decided = Models(line.aws).decide(3, True, "good", told.append)
     assert decided.approval == "Approved"

@@ -11,7 +11,7 @@ import pytest
 from lambdas.retrain import parse_request
 from pipelines.aws import Aws
 from pipelines.control import Control
-from pipelines.models import Models
+from pipelines.registry.models import Models
 from pipelines.retraining import Request, Retraining
 from tests.local.local_cloud import Cloud, unique, wait_for
 from tests.privileges.calls import DATA, GROUP, MODELS, SETTINGS

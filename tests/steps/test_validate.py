@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sample import write_sample
+from pipelines.data.sample import write_sample
 from steps.container import Container
 from steps.errors import InputError
 from steps.tracking import TrackingSettings

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines import data_versions
 from pipelines.aws import Aws
-from pipelines.data_versions import Manifest
+from pipelines.data import versions
+from pipelines.data.versions import Manifest
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.models import ModelVersion
+    from pipelines.registry.models import ModelVersion
 
 Document = dict[str, Any]
 
@@ -176,7 +176,7 @@ class Lineages:
             return
         with self._or_missing(found, f"the data manifest {found.manifest_uri}"):
             body = self._read(found.manifest_uri)
-            found.manifest = data_versions.parsed(body, found.manifest_uri)
+            found.manifest = versions.parsed(body, found.manifest_uri)
 
     def _add_reports(self, found: Lineage) -> None:
         statistics = found.model.statistics

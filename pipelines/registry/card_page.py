@@ -11,12 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines import model_facts
-from pipelines.data_versions import SETS
-from pipelines.model_facts import FIGURES, MOST_CLASSES
+from pipelines.data.versions import SETS
+from pipelines.registry import facts
+from pipelines.registry.facts import FIGURES, MOST_CLASSES
 
 if TYPE_CHECKING:
-    from pipelines.lineage import Lineage
+    from pipelines.registry.lineage import Lineage
 
 LONGEST = 300  # characters of a value that are shown
 _FILES = 200  # of the data that are listed
@@ -61,17 +61,17 @@ def page(found: Lineage, name: str) -> str:
     body = [
         f"<h1>{_text(title)}</h1>",
         f'<p class="soft">{_text(verdict)}</p>',
-        f"<p>{_text(model_facts.purpose(found))}</p>",
-        _section("Intended use", f"<p>{_text(model_facts.USES)}</p>"),
+        f"<p>{_text(facts.purpose(found))}</p>",
+        _section("Intended use", f"<p>{_text(facts.USES)}</p>"),
         _section(
             "Limits",
-            _items(model_facts.limits(found)),
-            f"<p>{_text(model_facts.ETHICS)}</p>",
-            f'<p class="soft">Risk: {_text(model_facts.UNRATED)}</p>',
+            _items(facts.limits(found)),
+            f"<p>{_text(facts.ETHICS)}</p>",
+            f'<p class="soft">Risk: {_text(facts.UNRATED)}</p>',
         ),
         _section("How good it is", _figures(found), _classes(found)),
         _section("Data", _data(found), _labels(found)),
-        _section("How it was made", _described(model_facts.made(found)), _hyperparameters(found)),
+        _section("How it was made", _described(facts.made(found)), _hyperparameters(found)),
     ]
     if found.missing:
         body.append(
@@ -90,7 +90,7 @@ def page(found: Lineage, name: str) -> str:
 
 
 def _figures(found: Lineage) -> str:
-    shown = model_facts.figures(found)
+    shown = facts.figures(found)
     if not shown:
         return "<p>The evaluation cannot be read: no figure is known.</p>"
     rows = found.evaluation["challenger"].get("rows", 0)
@@ -124,7 +124,7 @@ def _beside(value: float, champion: float | None, more_is_better: bool) -> str:
 
 
 def _classes(found: Lineage) -> str:
-    listed = list(model_facts.classes(found))
+    listed = list(facts.classes(found))
     if not listed:
         return ""
     caption = "By label, those that are found least first"
@@ -171,7 +171,7 @@ def _data(found: Lineage) -> str:
 
 
 def _labels(found: Lineage) -> str:
-    labels = sorted(model_facts.trained_labels(found).items(), key=lambda one: (one[1], one[0]))
+    labels = sorted(facts.trained_labels(found).items(), key=lambda one: (one[1], one[0]))
     if not labels:
         return ""
     total = sum(rows for _, rows in labels) or 1
@@ -189,7 +189,7 @@ def _labels(found: Lineage) -> str:
 
 
 def _hyperparameters(found: Lineage) -> str:
-    given = model_facts.hyperparameters(found)
+    given = facts.hyperparameters(found)
     if not given:
         return ""
     rows = [[_text(name), _text(value)] for name, value in given.items()]

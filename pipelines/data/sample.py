@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import sample_grammar as grammar
+from pipelines.data import sample_grammar as grammar
+from pipelines.data.sample_grammar import CATEGORIES, Category
 from pipelines.errors import UserError
-from pipelines.sample_grammar import CATEGORIES, Category
 
 TRAINING_ROWS = 6_000
 TEST_ROWS = 2_000

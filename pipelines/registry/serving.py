@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.decisions import Decision, iso
 from pipelines.errors import UserError
+from pipelines.registry.decisions import Decision, iso
 
 
 @dataclass(frozen=True)

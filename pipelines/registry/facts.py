@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data_versions import SETS, row_count
+from pipelines.data.versions import SETS, row_count
 
 if TYPE_CHECKING:
-    from pipelines.lineage import Lineage
+    from pipelines.registry.lineage import Lineage
 
 Document = dict[str, Any]
 

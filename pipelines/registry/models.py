@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.decisions import Decision, Decisions, iso, reason
 from pipelines.errors import UserError
-from pipelines.lineage import Lineages
-from pipelines.model_card import attached
-from pipelines.serving import Ceiling, Serving
+from pipelines.registry.card import attached
+from pipelines.registry.decisions import Decision, Decisions, iso, reason
+from pipelines.registry.lineage import Lineages
+from pipelines.registry.serving import Ceiling, Serving
 
 PENDING = "PendingManualApproval"
 _SET_BACK = "set back to pending"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.data_versions import SETS, LabelledFile, Manifest, Set, parsed
+from pipelines.data.labelled_file import LocalFile, examine
+from pipelines.data.versions import SETS, LabelledFile, Manifest, Set, parsed
 from pipelines.errors import UserError
-from pipelines.labelled_file import LocalFile, examine
 
 LABELLED, VERSIONS = "labelled/", "versions/"
 

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.lineage import Lineage, Lineages
-from pipelines.models import Models
+from pipelines.registry.lineage import Lineage, Lineages
+from pipelines.registry.models import Models
 from pipelines.uploads import Uploads
 
 Document = dict[str, Any]

@@ -11,7 +11,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from pipelines.model_facts import (
+from pipelines.registry.facts import (
     ETHICS,
     MOST_CLASSES,
     UNRATED,
@@ -27,7 +27,7 @@ from pipelines.model_facts import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.lineage import Lineage
+    from pipelines.registry.lineage import Lineage
 
 Document = dict[str, Any]
 

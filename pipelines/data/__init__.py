@@ -1,0 +1,1 @@
+"""Labelled claims: files, versions of them, and data to try it with."""
