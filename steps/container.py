@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from steps.errors import InputError
 
@@ -29,11 +30,16 @@ class Container:
     """The folders of one job below its root (`/opt/ml` on SageMaker)."""
 
     root: Path
+    meeting: str = ""  # `address:port` of the first of several hosts; empty: its name says it
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Container:
-        """The job of this process; `SAGEMAKER_BASE_DIR` moves the root outside a container."""
-        return cls(Path(environment.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+        """The job of this process; outside a container `SAGEMAKER_BASE_DIR` moves the root, and
+        `CLAIMFLOW_MEETING` says where hosts meet whose names nobody resolves."""
+        return cls(
+            Path(environment.get("SAGEMAKER_BASE_DIR", "/opt/ml")),
+            environment.get("CLAIMFLOW_MEETING", ""),
+        )
 
     def channel(self, name: str) -> Path:
         """The folder of a training job's input channel."""
@@ -61,11 +67,19 @@ class Container:
         return {name: str(value) for name, value in json.loads(path.read_text("utf-8")).items()}
 
     def hosts(self) -> list[str]:
-        """The names of all machines of this training job."""
+        """The names of all machines of this training job, in the same order on each."""
+        return sorted(str(host) for host in self._resources()["hosts"])
+
+    def current_host(self) -> str:
+        """The name of this machine."""
+        return str(self._resources()["current_host"])
+
+    def _resources(self) -> dict[str, Any]:
         path = self.root / "input" / "config" / "resourceconfig.json"
         if not path.exists():
-            return ["localhost"]
-        return [str(host) for host in json.loads(path.read_text("utf-8"))["hosts"]]
+            return {"hosts": ["localhost"], "current_host": "localhost"}
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return found
 
     def execution_id(self, environment: Mapping[str, str] = os.environ) -> str | None:
         """The pipeline execution that this job belongs to, read from the name that SageMaker

@@ -17,19 +17,15 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-import numpy.typing as npt
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 from steps import metrics
 from steps.checkpoints import Arrays, Checkpoints
-from steps.half_precision import HalfPrecision
+from steps.distributed import ONE_HOST, Hosts
+from steps.gradients import Steps
 from steps.hyperparameters import Hyperparameters
 from steps.inputs import Inputs
-from steps.network import Rows, device, scores
-
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
-
+from steps.network import F32, I64, Rows, assign, devices, scores, value
 
 ADAM = partial(mx.optimizer.Adam, lazy_update=True)
 
@@ -89,9 +85,48 @@ class Task:
     after_step: Callable[[], None] = lambda: None  # what keeps the parameters within bounds
     finish: Callable[[], None] = lambda: None  # what the network needs at last, to see raw inputs
 
-    def validation_scores(self, split: Split) -> F32:
-        """What the network says of the validation rows: (rows, columns)."""
-        return scores(self.network, self.rows, split.validation, self.columns)
+    @classmethod
+    def softmax(
+        cls,
+        network: gluon.HybridBlock,
+        inputs: Inputs,
+        rows: Rows,
+        examples: Examples,
+        **more: Any,
+    ) -> Task:
+        """The task of telling labels apart by a network with an output for each, their
+        probabilities the softmax of these."""
+        return cls(
+            network=network,
+            inputs=inputs,
+            rows=rows,
+            numbers=examples.targets,
+            targets=examples.targets.astype(np.float32),
+            loss=gluon.loss.SoftmaxCrossEntropyLoss(),
+            columns=examples.labels,
+            **more,
+        )
+
+    @property
+    def contexts(self) -> list[Any]:
+        """The devices that hold the network."""
+        return contexts(self.network)
+
+    def losses(self, made: Any, rows: I64) -> Any:
+        """The loss of each of the rows that the network `made` its scores of: (rows,)."""
+        targets = mx.nd.array(self.targets[rows], ctx=made.context)
+        if self.weights is None:
+            return self.loss(made, targets)
+        return self.loss(made, targets, mx.nd.array(self.weights[rows, None], ctx=made.context))
+
+    def validation_scores(self, split: Split, hosts: Hosts = ONE_HOST) -> F32:
+        """What the network says of the validation rows: (rows, columns). Each host asks it about
+        its part of them, and gets the same answer for all."""
+        made = np.zeros((len(split.validation), self.columns), np.float32)
+        places = np.array_split(np.arange(len(split.validation)), hosts.count)[hosts.number]
+        own = split.validation[places]
+        made[places] = scores(self.network, self.rows, own, self.columns, self.contexts)
+        return hosts.sum(made)
 
 
 def initialize(
@@ -99,8 +134,14 @@ def initialize(
 ) -> None:
     """Gives the network its first parameters, the same for the same seed."""
     mx.random.seed(_generator_seed(seed, 0))
-    network.initialize(initializer or mx.init.Uniform(), ctx=device())
+    network.initialize(initializer or mx.init.Uniform(), ctx=devices())
     network.hybridize()
+
+
+def contexts(network: gluon.HybridBlock) -> list[Any]:
+    """The devices that hold a network."""
+    found: list[Any] = next(iter(network.collect_params().values())).list_ctx()
+    return found
 
 
 def fingerprint(network: gluon.HybridBlock) -> str:
@@ -110,12 +151,6 @@ def fingerprint(network: gluon.HybridBlock) -> str:
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def assign(parameter: gluon.Parameter, value: Any) -> None:
-    """Writes a value into a parameter. Its own `set_data` fails once a network has predicted: then
-    convolutions and dense layers hold their weights in a layout of oneDNN's."""
-    mx.nd.identity(value, out=parameter.data())
 
 
 def automatic_batch_size(rows: int, largest: int) -> int:
@@ -129,84 +164,51 @@ def descend(
     settings: Hyperparameters,
     report: Callable[[Epoch], None],
     checkpoints: Checkpoints | None = None,
+    hosts: Hosts = ONE_HOST,
 ) -> None:
     """Trains the network and leaves it with the parameters of its best epoch: the one whose
-    validation rows say so by the monitored figure, or the last without validation rows."""
+    validation rows say so by the monitored figure, or the last without validation rows.
+
+    All hosts make the same steps and hear the same figures, so that all end with the same
+    parameters. Each goes on from the checkpoint in its own folder; the first host writes them.
+    """
     state = checkpoints.load() if checkpoints else None
     progress = _Progress(task, settings.monitor, state)
+    hosts.agree("epoch in its checkpoint", str(progress.epoch))
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
     optimizer = task.optimizer(
         learning_rate=settings.as_dict()["learning_rate"],
         begin_num_update=progress.epoch * math.ceil(len(split.training) / size),
     )
-    steps = _Steps(task, optimizer)
+    steps = Steps(task, optimizer, hosts)
     if state:
-        _restore_moments(steps.trainer, state)
+        steps.restore(state)
     while progress.epoch < settings.epochs and progress.since_best < settings.patience:
-        epoch = _epoch(task, split, settings.seed, progress.epoch + 1, size, steps)
+        epoch = _epoch(task, split, settings.seed, progress.epoch + 1, size, steps, hosts)
         progress.add(epoch)
         report(epoch)
-        if checkpoints:
-            checkpoints.save(progress.state() | _moments(steps.trainer))
+        if checkpoints and hosts.number == 0:
+            checkpoints.save(progress.state() | steps.moments())
     _set_parameters(task.network, progress.best)
 
 
-class _Steps:
-    """Steps of descent, one for each batch."""
-
-    def __init__(self, task: Task, optimizer: Any) -> None:
-        self._task = task
-        self._learning_rate = optimizer.learning_rate
-        parameters = task.network.collect_params()
-        self.trainer = gluon.Trainer(
-            parameters, optimizer, kvstore=None, update_on_kvstore=False if task.half else None
-        )
-        self._half = HalfPrecision(self.trainer) if task.half else None
-        self._learnt = [each for each in parameters.values() if each.grad_req != "null"]
-
-    def step(self, rows: I64, gone: float) -> Any:
-        """Learns from the rows when `gone` epochs are done, and returns the sum of their losses."""
-        task = self._task
-        inputs = task.rows.input(rows)
-        with autograd.record():
-            loss = _loss(task, task.network(inputs), rows)
-            scaled = self._half.scaled(loss) if self._half else loss
-        scaled.backward()
-        if self._half:
-            self._half.unscale()
-        if task.clip:
-            gradients = [parameter.grad() for parameter in self._learnt]
-            gluon.utils.clip_global_norm(gradients, task.clip * len(rows), check_isfinite=False)
-        self.trainer.set_learning_rate(self._learning_rate * task.rate(gone))
-        self.trainer.step(len(rows))
-        task.after_step()
-        return loss.sum()
-
-
-def _loss(task: Task, made: Any, rows: I64) -> Any:
-    """The loss of each of the rows that the network `made` its scores of: (rows,)."""
-    targets = mx.nd.array(task.targets[rows], ctx=made.context)
-    if task.weights is None:
-        return task.loss(made, targets)
-    return task.loss(made, targets, mx.nd.array(task.weights[rows, None], ctx=made.context))
-
-
-def _epoch(task: Task, split: Split, seed: int, number: int, size: int, steps: _Steps) -> Epoch:
+def _epoch(
+    task: Task, split: Split, seed: int, number: int, size: int, steps: Steps, hosts: Hosts
+) -> Epoch:
     """One pass over the training rows, and a look at the validation rows."""
     began = time.perf_counter()
     random = np.random.default_rng((seed, number))
-    mx.random.seed(_generator_seed(seed, number))  # of dropout
+    mx.random.seed(_generator_seed(seed, number, hosts.number))  # of dropout
     order = random.permutation(split.training)
-    total = mx.nd.zeros(1, ctx=device())
     batches = task.rows.batches(order, size, random)
     for place, rows in enumerate(batches):
-        total += steps.step(rows, number - 1 + place / len(batches))
-    train_loss = float(total.asscalar()) / len(order)
+        steps.step(rows, number - 1 + place / len(batches))
+    train_loss = steps.loss() / len(order)
     seconds = time.perf_counter() - began
     val_loss = val_accuracy = val_macro_f1 = math.nan
     if len(split.validation):
-        made = task.validation_scores(split)
-        val_loss = float(_loss(task, mx.nd.array(made), split.validation).mean().asscalar())
+        made = task.validation_scores(split, hosts)
+        val_loss = float(task.losses(mx.nd.array(made), split.validation).mean().asscalar())
         truth, chosen = task.numbers[split.validation], _chosen(made)
         val_accuracy = float(np.mean(chosen == truth))
         labels = max(2, made.shape[1])
@@ -223,9 +225,9 @@ def _chosen(made: F32) -> I64:
     return largest
 
 
-def _generator_seed(seed: int, epoch: int) -> int:
+def _generator_seed(seed: int, epoch: int, host: int = 0) -> int:
     """A seed for MXNet's generators, which take a single number."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)
+    return int(np.random.SeedSequence((seed, epoch, host)).generate_state(1)[0] >> 1)
 
 
 class _Progress:
@@ -269,37 +271,13 @@ class _Progress:
 
 
 def _parameters(network: gluon.HybridBlock) -> Arrays:
-    return {name: item.data().asnumpy() for name, item in network.collect_params().items()}
+    return {name: value(item).asnumpy() for name, item in network.collect_params().items()}
 
 
 def _set_parameters(network: gluon.HybridBlock, arrays: Arrays) -> None:
     parameters = network.collect_params()
     for name, array in arrays.items():
-        assign(parameters[name], mx.nd.array(array, dtype=array.dtype, ctx=device()))
-
-
-def _moments(trainer: gluon.Trainer) -> Arrays:
-    """Adam's running means of each gradient and its square. The trainer's own way to save them is
-    a pickle, and it has no public way to get at them."""
-    (updater,) = trainer._updaters
-    return {
-        f"{kind}:{index}": moment.asnumpy()
-        for index, moments in updater.states.items()
-        for kind, moment in zip(("mean", "variance"), moments, strict=True)
-    }
-
-
-def _restore_moments(trainer: gluon.Trainer, state: Arrays) -> None:
-    (updater,) = trainer._updaters
-    for index, parameter in enumerate(trainer._params):
-        if f"mean:{index}" not in state:  # a parameter that nothing learns
-            continue
-        weight = parameter.data()
-        updater.states[index] = tuple(
-            mx.nd.array(state[f"{kind}:{index}"], ctx=weight.context, dtype=weight.dtype)
-            for kind in ("mean", "variance")
-        )
-        updater.states_synced[index] = True
+        assign(parameters[name], mx.nd.array(array, dtype=array.dtype))
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> Arrays:

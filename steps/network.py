@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,9 +28,26 @@ _STEP = 16  # lengths of dense inputs are multiples: MXNet prepares itself for e
 _POOL = 50  # batches that are sorted by length together
 
 
+def devices() -> list[Any]:
+    """Every GPU of this machine; without one, the CPU."""
+    return [mx.gpu(number) for number in range(mx.context.num_gpus())] or [mx.cpu()]
+
+
 def device() -> Any:
-    """The GPU if there is one, else the CPU."""
+    """The first GPU if there is one, else the CPU."""
     return mx.gpu(0) if mx.context.num_gpus() else mx.cpu()
+
+
+def value(parameter: Any) -> Any:
+    """What a parameter holds; every device holds the same."""
+    return parameter.list_data()[0]
+
+
+def assign(parameter: Any, given: Any) -> None:
+    """Writes a value into a parameter, on every device. Its own `set_data` fails once a network has
+    predicted: then convolutions and dense layers hold their weights in a layout of oneDNN's."""
+    for array in parameter.list_data():
+        mx.nd.identity(given.as_in_context(array.context), out=array)
 
 
 class Rows(Protocol):
@@ -37,8 +55,13 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def input(self, numbers: I64) -> Any:
-        """The network's input for the rows with these numbers, in this order."""
+    def input(self, numbers: I64, context: Any = None) -> Any:
+        """The network's input for the rows with these numbers, in this order, on a device; without
+        one, on the first."""
+
+    def touched(self, numbers: I64) -> I64:
+        """What these rows' inputs look up: numbers of features or words, ascending, and of padding.
+        A gradient with the storage type row_sparse has no other rows."""
 
     def groups(self, numbers: I64) -> list[I64]:
         """The rows in groups that go through the network together when nothing is learnt."""
@@ -59,7 +82,7 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.sets)
 
-    def input(self, numbers: I64) -> Any:
+    def input(self, numbers: I64, context: Any = None) -> Any:
         first, last = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
         if np.array_equal(numbers, np.arange(first, last)):  # neighbours need no gathering
             rows = self.sets.rows(first, last)
@@ -70,8 +93,13 @@ class SparseRows:
         return mx.nd.sparse.csr_matrix(
             (values, rows.buckets, rows.starts),
             shape=(len(rows), self._width),
-            ctx=self._context,
+            ctx=context or self._context,
         )
+
+    def touched(self, numbers: I64) -> I64:
+        seen = np.zeros(self._width, bool)
+        seen[self.sets.take(numbers)[0].buckets] = True
+        return np.flatnonzero(seen)
 
     def groups(self, numbers: I64) -> list[I64]:
         return _cut(numbers, _SCORED_ROWS)
@@ -111,14 +139,19 @@ class PaddedRows:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def input(self, numbers: I64) -> Any:
+    def input(self, numbers: I64, context: Any = None) -> Any:
         lengths = self._lengths[numbers]
         shape = (len(numbers), self._padded(int(lengths.max(initial=0))))
         padded = np.full(shape, self._padding, np.float32)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         where = self._starts[numbers][:, None] + np.arange(padded.shape[1])
         padded[inside] = self._numbers[where[inside]]
-        return mx.nd.array(padded, ctx=self._context)
+        return mx.nd.array(padded, ctx=context or self._context)
+
+    def touched(self, numbers: I64) -> I64:
+        parts = [self._numbers[self._starts[row] : self._starts[row + 1]] for row in numbers]
+        touched: I64 = np.unique(np.concatenate([[self._padding], *parts])).astype(np.int64)
+        return touched
 
     def groups(self, numbers: I64) -> list[I64]:
         made, first = [], 0
@@ -146,11 +179,19 @@ class PaddedRows:
         return ordered
 
 
-def scores(network: Any, rows: Rows, numbers: I64, columns: int) -> F32:
-    """What the network says of the rows with these ascending numbers: (rows, columns)."""
+def scores(
+    network: Any, rows: Rows, numbers: I64, columns: int, contexts: Sequence[Any] = (None,)
+) -> F32:
+    """What the network says of the rows with these ascending numbers: (rows, columns). Each of the
+    devices takes a group in turn; without any, the first."""
     made = np.zeros((len(numbers), columns), np.float32)
-    for group in rows.groups(numbers):
-        made[np.searchsorted(numbers, group)] = network(rows.input(group)).asnumpy()
+    groups = rows.groups(numbers)
+    for first in range(0, len(groups), len(contexts)):
+        some = groups[first : first + len(contexts)]
+        # All are under way before the first is waited for.
+        said = [network(rows.input(*each)) for each in zip(some, contexts, strict=False)]
+        for group, array in zip(some, said, strict=True):
+            made[np.searchsorted(numbers, group)] = array.asnumpy()
     return made
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from steps import artifact, class_weights, decision, metrics, models
 from steps.checkpoints import Checkpoints
 from steps.container import Container, run_step
+from steps.distributed import Hosts, joined
 from steps.errors import InputError
 from steps.hyperparameters import Hyperparameters, parse
 from steps.table import Table, read_table, sort_labels
@@ -40,23 +41,40 @@ def train(container: Container, tracking_settings: TrackingSettings) -> None:
     """Trains a model as the job's hyperparameters say, and leaves its artifact in the job's model
     folder.
 
-    Raises InputError for hyperparameters and data that it cannot work with.
+    Several hosts learn together, each from its part of every batch. The first of them alone keeps
+    checkpoints, tracks the run, prints figures and leaves the artifact: SageMaker packs the model
+    folders of all hosts into one archive.
+
+    Raises InputError for hyperparameters and data that it cannot work with, and when a host is
+    gone.
     """
     settings = parse(container.hyperparameters())
-    if len(container.hosts()) > 1:
-        raise InputError(
-            f"the training got {len(container.hosts())} instances and knows only one: "
-            "start with TrainingInstanceCount=1"
-        )
+    with joined(container) as hosts:
+        if hosts.number:
+            tracking_settings = replace(tracking_settings, uri="")
+        _train(container, settings, tracking_settings, hosts)
+
+
+def _train(
+    container: Container,
+    settings: Hyperparameters,
+    tracking_settings: TrackingSettings,
+    hosts: Hosts,
+) -> None:
     with tracking(container, "Train", tracking_settings) as run:
         run.log_params(settings.as_dict())
         channel = container.channel("train")
         table = read_table(channel, settings.text_column, settings.label_column).complete()
-        _learn(container, table, settings, run, tracking_settings.code_version)
+        _learn(container, table, settings, run, tracking_settings.code_version, hosts)
 
 
 def _learn(
-    container: Container, table: Table, settings: Hyperparameters, run: Run, code_version: str
+    container: Container,
+    table: Table,
+    settings: Hyperparameters,
+    run: Run,
+    code_version: str,
+    hosts: Hosts,
 ) -> None:
     labels = trainable_labels(table)
     numbers = {label: number for number, label in enumerate(labels)}
@@ -75,8 +93,19 @@ def _learn(
     prepared: Task = models.module(settings.kind).prepare(examples, settings)
     task = replace(prepared, weights=weights)
     begins = [fingerprint, descent.fingerprint(task.network)]
-    checkpoints = _checkpoints(container, begins, settings, code_version)
-    descent.descend(task, split, settings, lambda epoch: _report(epoch, run), checkpoints)
+    identity = _identity(begins, settings, code_version)
+    hosts.agree("beginning", identity)
+    checkpoints = None
+    if container.checkpoints.is_dir():
+        checkpoints = Checkpoints(container.checkpoints, identity)
+
+    def report(epoch: Epoch) -> None:
+        if hosts.number == 0:
+            _report(epoch, run)
+
+    descent.descend(task, split, settings, report, checkpoints, hosts)
+    if hosts.number:
+        return
     scores = task.validation_scores(split)
     task.finish()
     calibration = decision.calibrate(scores, targets[validation])
@@ -176,15 +205,11 @@ def confidence_histogram(probabilities: decision.F32) -> list[int]:
     return made
 
 
-def _checkpoints(
-    container: Container, begins: list[str], settings: Hyperparameters, code_version: str
-) -> Checkpoints | None:
-    """The job's checkpoints, where it has a folder for them: those of the same data, given weights,
-    settings and code, because other code may mean other features by the same numbers."""
-    if not container.checkpoints.is_dir():
-        return None
+def _identity(begins: list[str], settings: Hyperparameters, code_version: str) -> str:
+    """The sha256 of what decides a training's result: the data, the given weights, the settings,
+    and the code, because other code may mean other features by the same numbers."""
     described = json.dumps([begins, settings.as_dict(), code_version], sort_keys=True)
-    return Checkpoints(container.checkpoints, hashlib.sha256(described.encode()).hexdigest())
+    return hashlib.sha256(described.encode()).hexdigest()
 
 
 def _export(task: Task, folder: Path) -> None:

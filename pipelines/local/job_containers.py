@@ -14,7 +14,8 @@ import re
 import tarfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from botocore.exceptions import ClientError
 from pipelines.errors import UserError
 from pipelines.local.aws_json import now, present
 from pipelines.local.documents import Document
+from pipelines.local.job_instances import instances_of, named, resource_config, run_instances
 from pipelines.local.objects import Mirror, Objects
-from pipelines.local.process_engine import Ended, ProcessEngine, Task
+from pipelines.local.process_engine import Ended, ProcessEngine
 
 _ML = "/opt/ml"
 
@@ -44,33 +46,40 @@ class Run:
     """One job that is about to run."""
 
     job: Document
-    root: Path  # stands for /opt/ml
-    log: Callable[[str], None]
+    root: Path  # stands for /opt/ml, on the first instance
+    log: Callable[[str], None]  # of the first instance
     role: Assumed
     engine: ProcessEngine
     stop: threading.Event
+    # What notes the log of another instance; None: what notes that of the first, behind its name.
+    log_of: Callable[[str], Callable[[str], None]] | None = None
 
 
 def run_training(run: Run) -> Outcome:
-    """Runs the container of a training job.
+    """Runs the containers of a training job, one for each instance.
+
+    Every instance gets all data. The first that fails ends the others, and its reason is the job's.
+    What all leave in their model folders becomes one archive.
 
     Raises
     ------
     UserError, ServiceError, ClientError, Boto3Error
         What it needs is not there, or may not be read or written.
     """
-    job, root, log, role = run.job, run.root, run.log, run.role
+    job, role = run.job, run.role
     name = job["TrainingJobName"]
-    if int(job["ResourceConfig"].get("InstanceCount", 1)) != 1:
-        raise UserError("the local cloud trains on one instance; start with an instance count of 1")
+    instances = instances_of(run, job["ResourceConfig"])
     channels = job.get("InputDataConfig") or []
-    for channel in channels:
-        source = channel["DataSource"]["S3DataSource"]
-        _fetch(role.objects, source["S3Uri"], root / "input" / "data" / channel["ChannelName"])
-    config = root / "input" / "config"
-    _write_json(config / "hyperparameters.json", job.get("HyperParameters") or {})
-    _write_json(config / "inputdataconfig.json", _channel_config(channels))
-    _write_json(config / "resourceconfig.json", _resource_config(job["ResourceConfig"]))
+    for one in instances:
+        for channel in channels:
+            source, folder = channel["DataSource"]["S3DataSource"], one.root / "input" / "data"
+            _fetch(role.objects, source["S3Uri"], folder / channel["ChannelName"])
+        config = one.root / "input" / "config"
+        _write_json(config / "hyperparameters.json", job.get("HyperParameters") or {})
+        _write_json(config / "inputdataconfig.json", _channel_config(channels))
+        _write_json(
+            config / "resourceconfig.json", resource_config(job["ResourceConfig"], one, instances)
+        )
     finals: dict[str, float] = {}
     specification = job["AlgorithmSpecification"]
     metrics = {
@@ -78,19 +87,20 @@ def run_training(run: Run) -> Outcome:
         for one in specification.get("MetricDefinitions") or []
     }
 
-    def note(line: str) -> None:
+    def note(log: Callable[[str], None], line: str) -> None:
         log(line)
         for metric, regex in metrics.items():
             found = regex.search(line)
             with contextlib.suppress(ValueError, IndexError):  # what it found is no number
                 finals.update({metric: float(found.group(1))} if found else {})
 
-    checkpoints = _mirror_checkpoints(role.objects, job, root)
-    with checkpoints:
-        ended = _run(
+    with contextlib.ExitStack() as mirrors:
+        for one in instances:
+            mirrors.enter_context(_mirror_checkpoints(role.objects, job, one.root))
+        failed, ended = run_instances(
             run,
+            [replace(one, log=partial(note, one.log)) for one in instances],
             specification.get("TrainingImage", ""),
-            note,
             arguments=specification.get("ContainerArguments") or ["train"],
             entrypoint=specification.get("ContainerEntrypoint"),
             more={"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
@@ -101,31 +111,39 @@ def run_training(run: Run) -> Outcome:
             for metric, value in finals.items()
         ]
     }
-    status, reason = _outcome(ended, root / "output" / "failure")
+    status, reason = _outcome(ended, failed.root / "output" / "failure", named(failed, instances))
     if ended.exit_code == 0:
-        archive = root / "model.tar.gz"
-        _pack(root / "model", archive)
-        role.objects.upload(archive, job["ModelArtifacts"]["S3ModelArtifacts"])
-        if any((root / "output" / "data").iterdir()):
-            _pack(root / "output" / "data", root / "output.tar.gz")
-            uri = job["ModelArtifacts"]["S3ModelArtifacts"].rpartition("/")[0]
-            role.objects.upload(root / "output.tar.gz", f"{uri}/output.tar.gz")
+        uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+        archive = run.root / "model.tar.gz"
+        _pack([one.root / "model" for one in instances], archive)
+        role.objects.upload(archive, uri)
+        data = [one.root / "output" / "data" for one in instances]
+        if any(any(folder.iterdir()) for folder in data):
+            _pack(data, run.root / "output.tar.gz")
+            role.objects.upload(
+                run.root / "output.tar.gz", f"{uri.rpartition('/')[0]}/output.tar.gz"
+            )
     return status, reason, more
 
 
 def run_processing(run: Run) -> Outcome:
-    """Runs the container of a processing job; it raises what `run_training` raises."""
-    job, root, log, role = run.job, run.root, run.log, run.role
-    for one in job.get("ProcessingInputs") or []:
-        source = one["S3Input"]
-        _fetch(role.objects, source["S3Uri"], _below(root, source["LocalPath"]))
+    """Runs the containers of a processing job, one for each instance, which all get all inputs; it
+    raises what `run_training` raises."""
+    job, role = run.job, run.role
     cluster = job["ProcessingResources"]["ClusterConfig"]
-    _write_json(root / "config" / "processingjobconfig.json", job)
-    _write_json(root / "config" / "resourceconfig.json", _resource_config(cluster))
-    outputs = [
-        (one["S3Output"], _below(root, one["S3Output"]["LocalPath"]))
-        for one in (job.get("ProcessingOutputConfig") or {}).get("Outputs") or []
-    ]
+    instances = instances_of(run, cluster)
+    outputs = []
+    for one in instances:
+        for given in job.get("ProcessingInputs") or []:
+            source = given["S3Input"]
+            _fetch(role.objects, source["S3Uri"], _below(one.root, source["LocalPath"]))
+        config = one.root / "config"
+        _write_json(config / "processingjobconfig.json", job)
+        _write_json(config / "resourceconfig.json", resource_config(cluster, one, instances))
+        outputs += [
+            (output["S3Output"], _below(one.root, output["S3Output"]["LocalPath"]))
+            for output in (job.get("ProcessingOutputConfig") or {}).get("Outputs") or []
+        ]
     mirrors = []
     for output, folder in outputs:
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,10 +151,10 @@ def run_processing(run: Run) -> Outcome:
             mirrors.append(Mirror(role.objects, folder, output["S3Uri"]))
     specification = job["AppSpecification"]
     try:
-        ended = _run(
+        failed, ended = run_instances(
             run,
+            instances,
             specification["ImageUri"],
-            log,
             arguments=specification.get("ContainerArguments") or [],
             entrypoint=specification.get("ContainerEntrypoint"),
             more={},
@@ -144,40 +162,13 @@ def run_processing(run: Run) -> Outcome:
     finally:
         for mirror in mirrors:
             mirror.close()
-    status, reason = _outcome(ended, root / "output" / "message")
+    left = failed.root / "output" / "message"
+    status, reason = _outcome(ended, left, named(failed, instances))
     if ended.exit_code == 0:
         for output, folder in outputs:
             if output.get("S3UploadMode") != "Continuous":
                 role.objects.upload_folder(folder, output["S3Uri"])
-    message = _read_text(root / "output" / "message")
-    return status, reason, present(ExitMessage=message or None)
-
-
-def _run(
-    run: Run,
-    image: str,
-    log: Callable[[str], None],
-    *,
-    arguments: list[str],
-    entrypoint: list[str] | None,
-    more: dict[str, str],
-) -> Ended:
-    job = run.job
-    limit = (job.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", 86_400)
-    task = Task(
-        image=image,
-        arguments=[str(argument) for argument in arguments],
-        entrypoint=entrypoint,
-        environment={
-            **run.role.environment,
-            **{key: str(value) for key, value in (job.get("Environment") or {}).items()},
-            **more,
-            "SAGEMAKER_BASE_DIR": str(run.root),
-        },
-        folder=run.root,
-        timeout=float(limit),
-    )
-    return run.engine.run(task, log, run.stop)
+    return status, reason, present(ExitMessage=_read_text(left) or None)
 
 
 def _fetch(objects: Objects, uri: str, folder: Path) -> None:
@@ -199,8 +190,8 @@ def _mirror_checkpoints(objects: Objects, job: Document, root: Path) -> Mirror:
     return Mirror(objects, folder, config["S3Uri"])
 
 
-def _outcome(ended: Ended, left: Path) -> tuple[str, str]:
-    """Status and failure reason, worded as SageMaker words them."""
+def _outcome(ended: Ended, left: Path, host: str) -> tuple[str, str]:
+    """Status and failure reason, worded as SageMaker words them, with the host before its own."""
     if ended.stopped:
         return "Stopped", ""
     if ended.timed_out:
@@ -210,7 +201,8 @@ def _outcome(ended: Ended, left: Path) -> tuple[str, str]:
     text = _read_text(left)
     if ended.exit_code == 137 and not text:
         text = "the container was killed, most likely because it needed more memory than there was"
-    return "Failed", f"AlgorithmError: {text or 'see the job log'}, exit code: {ended.exit_code}"
+    text = text or "see the job log"
+    return "Failed", f"AlgorithmError: {host}{text}, exit code: {ended.exit_code}"
 
 
 def _below(root: Path, local_path: str) -> Path:
@@ -219,15 +211,6 @@ def _below(root: Path, local_path: str) -> Path:
     if not local_path.startswith(f"{_ML}/") or ".." in parts:
         raise UserError(f"LocalPath {local_path}: the local cloud maps paths below {_ML} only")
     return root.joinpath(*Path(local_path).relative_to(_ML).parts)
-
-
-def _resource_config(cluster: Document) -> Document:
-    return {
-        "current_host": "algo-1",
-        "hosts": ["algo-1"],
-        "current_instance_type": cluster.get("InstanceType"),
-        "network_interface_name": "lo",
-    }
 
 
 def _channel_config(channels: list[Document]) -> Document:
@@ -241,10 +224,14 @@ def _channel_config(channels: list[Document]) -> Document:
     }
 
 
-def _pack(folder: Path, archive: Path) -> None:
+def _pack(folders: list[Path], archive: Path) -> None:
+    """Packs what lies in the folders; of two things with the same name, that of the first."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        found = {path.name: path for path in folder.iterdir()} | found
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, arcname=path.name)
+        for name, path in sorted(found.items()):
+            tar.add(path, arcname=name)
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,6 +98,44 @@ class ProcessEngine:
                 self._end(process)
         reader.join(self._grace)  # a child in a session of its own may hold the pipe for ever
         return Ended(process.wait(), timed_out, stopped)
+
+    def run_together(
+        self, tasks: Sequence[tuple[Task, Callable[[str], None]]], stop: threading.Event
+    ) -> tuple[int, Ended]:
+        """Runs the containers of a job, each with what notes the lines of its log. The first that
+        fails ends the others. Returns its place, or 0 if none fails, and how it ended.
+
+        Raises
+        ------
+        UserError
+            The image is not one that this machine can run.
+        """
+        if len(tasks) == 1:
+            return 0, self.run(*tasks[0], stop)
+        end = threading.Event()
+        running: list[Future[Ended]] = [Future() for _ in tasks]
+        failed: list[int] = []  # in the order of time
+
+        def run(place: int) -> None:
+            try:
+                ended = self.run(*tasks[place], end)
+            except BaseException as error:
+                end.set()
+                running[place].set_exception(error)
+                return
+            if (ended.exit_code or ended.timed_out) and not end.is_set():
+                failed.append(place)
+                end.set()
+            running[place].set_result(ended)
+
+        for place in range(len(tasks)):  # no pool: its threads outlive the local cloud's end
+            threading.Thread(target=run, args=(place,), daemon=True).start()
+        while wait(running, timeout=0.05).not_done:
+            if stop.is_set():
+                end.set()
+        ended = [one.result() for one in running]
+        place = failed[0] if failed else 0
+        return place, dataclasses.replace(ended[place], stopped=end.is_set() and not failed)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         process.send_signal(signal.SIGTERM)

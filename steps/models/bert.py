@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import mxnet as mx
-import numpy as np
 from gluonnlp.model.bert import BERTClassifier, BERTEncoder, BERTModel
 from gluonnlp.optimizer import BERTAdam
 
 from steps import half_precision
-from steps.descent import Examples, Task, initialize
+from steps.descent import Examples, Task, contexts, initialize
 from steps.errors import InputError
 from steps.hyperparameters import Hyperparameters, optional, within
 from steps.inputs import MAX_LENGTH
-from steps.network import device
 from steps.word_pieces import PieceVocabulary, WordPieces
 
 CHANNEL = "pretrained"
@@ -111,14 +109,11 @@ def prepare(examples: Examples, settings: BertHyperparameters) -> Task:
     for name, parameter in network.collect_params().items():
         if name.endswith(("bias", "gamma", "beta")):
             parameter.wd_mult = 0.0
-    return Task(
-        network=network,
-        inputs=inputs,
-        rows=inputs.rows(examples.texts),
-        numbers=examples.targets,
-        targets=examples.targets.astype(np.float32),
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=examples.labels,
+    return Task.softmax(
+        network,
+        inputs,
+        inputs.rows(examples.texts),
+        examples,
         optimizer=partial(BERTAdam, wd=settings.wd),
         rate=settings.rate,
         clip=settings.max_gradient,
@@ -202,7 +197,7 @@ def _classifier(sizes: Sizes, settings: BertHyperparameters, labels: int) -> BER
 def _load(model: BERTModel, weights: Path) -> None:
     """Gives the model its weights; what pretraining needed besides is left out."""
     try:
-        model.load_parameters(str(weights), ctx=device(), ignore_extra=True, cast_dtype=True)
+        model.load_parameters(str(weights), ctx=contexts(model), ignore_extra=True, cast_dtype=True)
     except (mx.MXNetError, AssertionError, ValueError) as error:
         raise _misfit(weights) from error
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import mxnet as mx
-import numpy as np
 
 from steps.descent import ADAM, Examples, Task, initialize
 from steps.hyperparameters import Hyperparameters, within
@@ -98,14 +97,11 @@ def prepare(examples: Examples, settings: CnnHyperparameters) -> Task:
         inputs.width, settings.embed_size, settings.kernel_size, settings.dropout, examples.labels
     )
     initialize(network, settings.seed)
-    return Task(
-        network=network,
-        inputs=inputs,
-        rows=inputs.rows(examples.texts),
-        numbers=examples.targets,
-        targets=examples.targets.astype(np.float32),
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=examples.labels,
+    return Task.softmax(
+        network,
+        inputs,
+        inputs.rows(examples.texts),
+        examples,
         optimizer=partial(ADAM, wd=settings.wd),
         rate=settings.rate,
     )

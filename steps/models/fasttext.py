@@ -63,15 +63,7 @@ def prepare(examples: Examples, settings: FastTextHyperparameters) -> Task:
     inputs, rows = _bags(examples.texts, vocabulary, settings.bits)
     network = FastText(inputs.width, settings.dimensions, examples.labels)
     initialize(network, settings.seed)
-    return Task(
-        network=network,
-        inputs=inputs,
-        rows=rows,
-        numbers=examples.targets,
-        targets=examples.targets.astype(np.float32),
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=examples.labels,
-    )
+    return Task.softmax(network, inputs, rows, examples)
 
 
 def automatic_bits(distinct: int) -> int:

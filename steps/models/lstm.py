@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import mxnet as mx
-import numpy as np
 
 from steps.descent import ADAM, Examples, Task, initialize
 from steps.hyperparameters import within
@@ -90,14 +89,11 @@ def prepare(examples: Examples, settings: LstmHyperparameters) -> Task:
     inputs = WordSequences(vocabulary, settings.seq_len, margin=0)
     network = Lstm(inputs.width, settings, examples.labels)
     initialize(network, settings.seed)
-    return Task(
-        network=network,
-        inputs=inputs,
-        rows=inputs.rows(examples.texts),
-        numbers=examples.targets,
-        targets=examples.targets.astype(np.float32),
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=examples.labels,
+    return Task.softmax(
+        network,
+        inputs,
+        inputs.rows(examples.texts),
+        examples,
         optimizer=partial(ADAM, wd=settings.wd),
         rate=settings.rate,
         clip=_CLIP,

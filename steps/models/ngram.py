@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import mxnet as mx
 import numpy as np
 
-from steps.descent import F32, I64, Examples, Split, Task, assign, initialize
+from steps.descent import Examples, Split, Task, initialize
 from steps.errors import InputError
 from steps.features import MAX_BITS, MIN_BITS, Features, FeatureSettings, features
 from steps.hyperparameters import Hyperparameters, within
 from steps.inputs import NgramSets
-from steps.network import SparseRows
+from steps.network import F32, I64, SparseRows, assign, value
 
 _AUTOMATIC_BITS = 22  # at most; more gained nothing on 25,000 long reviews
 _MAX_WEIGHTS = 1 << 25  # 128 MB, four times that while training with Adam
@@ -70,7 +70,7 @@ def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
     initialize(network, settings.seed)
 
     def fold() -> None:
-        weight = network.weight.data()
+        weight = value(network.weight)
         assign(network.weight, weight * mx.nd.array(scale[:, None], ctx=weight.context))
 
     return Task(

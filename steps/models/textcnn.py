@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import mxnet as mx
-import numpy as np
 
 from steps import vectors
-from steps.descent import F32, Examples, Task, assign, initialize
+from steps.descent import Examples, Task, initialize
 from steps.errors import InputError
 from steps.hyperparameters import Hyperparameters, one_of, optional, within
 from steps.inputs import MAX_LENGTH, WordSequences
-from steps.network import largest_within
+from steps.network import F32, assign, largest_within, value
 from steps.vocabulary import PADDING, Vocabulary, build
 
 WIDTHS = (3, 4, 5)
@@ -111,18 +110,15 @@ def prepare(examples: Examples, settings: TextCnnHyperparameters) -> Task:
             table.set_data(mx.nd.array(given))
 
     def limit_norms() -> None:
-        weight = network.output.weight.data()
+        weight = value(network.output.weight)
         norms = mx.nd.norm(weight, axis=1, keepdims=True)
         assign(network.output.weight, weight * mx.nd.clip(settings.max_norm / norms, 0, 1))
 
-    return Task(
-        network=network,
-        inputs=inputs,
-        rows=inputs.rows(examples.texts),
-        numbers=examples.targets,
-        targets=examples.targets.astype(np.float32),
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(),
-        columns=examples.labels,
+    return Task.softmax(
+        network,
+        inputs,
+        inputs.rows(examples.texts),
+        examples,
         after_step=limit_norms,
     )
 

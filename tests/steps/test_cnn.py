@@ -4,9 +4,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from steps.descent import F32
 from steps.models.cnn import Cnn, CnnHyperparameters
 from steps.models.lstm import Lstm, LstmHyperparameters
+from steps.network import F32
 from steps.vocabulary import PADDING
 
 WIDTH = 3

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from steps import descent
-from steps.descent import F32, I64, Epoch, Split, Task, descend, initialize
+from steps.descent import Epoch, Split, Task, descend, initialize
 from steps.models.ngram import NgramHyperparameters
+from steps.network import F32, I64, value
 
 RANDOM = np.random.default_rng(0)
 SEEN = RANDOM.normal(size=(200, 3)).astype(np.float32)
@@ -25,8 +26,11 @@ class Points:
     def __len__(self) -> int:
         return len(SEEN)
 
-    def input(self, numbers: I64) -> Any:
-        return mx.nd.array(SEEN[numbers])
+    def input(self, numbers: I64, context: Any = None) -> Any:
+        return mx.nd.array(SEEN[numbers], ctx=context)
+
+    def touched(self, numbers: I64) -> I64:
+        return numbers
 
     def groups(self, numbers: I64) -> list[I64]:
         return [numbers]
@@ -58,10 +62,10 @@ def task(**given: Any) -> Task:
 def learnt(made: Task, split: Split | None = None, **given: Any) -> tuple[F32, list[Epoch]]:
     """How far the weights of a task went, and its epochs."""
     epochs: list[Epoch] = []
-    before = made.network.weight.data().asnumpy()
+    before = value(made.network.weight).asnumpy()
     settings = NgramHyperparameters(**{"epochs": 1, "learning_rate": 0.1} | given)
     descend(made, split or Split(EVERY, EVERY[:0]), settings, epochs.append)
-    return made.network.weight.data().asnumpy() - before, epochs
+    return value(made.network.weight).asnumpy() - before, epochs
 
 
 def plain_descent(**given: Any) -> Any:
@@ -116,8 +120,8 @@ def test_the_best_epoch_is_the_one_that_the_monitored_figure_says(
     after: dict[int, F32] = {}
     run: Callable[..., Epoch] = descent._epoch
 
-    def told(made: Task, split: Split, seed: int, number: int, size: int, steps: Any) -> Epoch:
-        real = run(made, split, seed, number, size, steps)
+    def told(made: Task, split: Split, seed: int, number: int, *more: Any) -> Epoch:
+        real = run(made, split, seed, number, *more)
         after[number] = made.network.weight.data().asnumpy()
         loss, accuracy, f1 = figures[number]
         return replace(real, val_loss=loss, val_accuracy=accuracy, val_macro_f1=f1)

@@ -156,14 +156,6 @@ def test_a_training_that_has_ended_leaves_an_empty_checkpoint(tmp_path: Path) ->
     assert [path.stat().st_size for path in job.checkpoints.iterdir()] == [0]
 
 
-def test_two_instances_are_refused(tmp_path: Path) -> None:
-    job = training_job(tmp_path / "job", claims(300))
-    hosts = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
-    (job.root / "input" / "config" / "resourceconfig.json").write_text(json.dumps(hosts))
-    with pytest.raises(InputError, match="TrainingInstanceCount=1"):
-        train(job, UNTRACKED)
-
-
 def test_the_artifact_tells_where_it_comes_from(tmp_path: Path) -> None:
     table = claims(300)
     info = json.loads((trained(tmp_path, table, seed="5") / artifact.INFO).read_text("utf-8"))
