@@ -7,6 +7,7 @@ import sys
 import click
 
 from pipelines.errors import UserError
+from pipelines.plain_text import plain
 
 # What the exit codes mean.
 FAILED, MISUSED, REJECTED, WAITING = 1, 2, 3, 4
@@ -16,6 +17,8 @@ _COMMANDS = {
     "local": "local",
     "pipeline": "pipeline",
     "retrain": "retrain",
+    "train": "train",
+    "tune": "tune",
     "model": "model",
     "predict": "predict",
     "predictions": "predictions",
@@ -71,7 +74,8 @@ def main() -> None:
     try:
         claimflow.main(standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # It may name an object as a stranger has called it.
+        print(f"error: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(MISUSED)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         sys.exit(1)

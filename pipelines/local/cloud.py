@@ -42,6 +42,7 @@ from pipelines.local.resources import create_resources
 from pipelines.local.schedules import Schedules
 from pipelines.local.step_cache import StepCache
 from pipelines.local.step_runs import Services
+from pipelines.local.tuning_jobs import TuningJobs
 from pipelines.settings import LOCAL_ACCOUNT, Settings
 
 SAGEMAKER = "sagemaker.amazonaws.com"
@@ -57,6 +58,7 @@ INTERRUPTED = (
     "InternalServerError: The local cloud ended while this ran; "
     "`claimflow pipeline retry` goes on from here"
 )
+INTERRUPTED_SEARCH = "InternalServerError: The local cloud ended while this ran; start again"
 
 
 class LocalCloud:
@@ -97,6 +99,9 @@ class LocalCloud:
         self._jobs = Jobs(
             documents, arn.format("sagemaker"), logs, engine, folder, self._assume_for_sagemaker
         )
+        self._tuning = TuningJobs(
+            documents, arn.format("sagemaker"), self._jobs, self._assume_for_sagemaker
+        )
         self._functions = Functions(
             lambda name: function_code(LOCAL_ACCOUNT, region, name),
             logs,
@@ -121,7 +126,7 @@ class LocalCloud:
         self._gateway = Gateway(
             moto_application(),
             self._store,
-            [self._pipelines, self._registry, self._jobs],
+            [self._pipelines, self._registry, self._jobs, self._tuning],
             self._batch,
             self._functions,
             self._event_sources,
@@ -135,6 +140,7 @@ class LocalCloud:
         self._store.restore()
         self._jobs.fail_interrupted(INTERRUPTED)
         self._pipelines.fail_interrupted(INTERRUPTED)
+        self._tuning.fail_interrupted(INTERRUPTED_SEARCH)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self._logs.restore()
         create_resources(self._settings, self.client)
@@ -147,6 +153,7 @@ class LocalCloud:
 
     def stop(self) -> None:
         """Stops what runs, and ends."""
+        self._tuning.close()
         self._pipelines.close()
         self._schedules.close()
         self._event_sources.close()

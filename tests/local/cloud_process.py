@@ -3,7 +3,7 @@
 It runs the commands of jobs with this very Python, so that no image is needed, and prints its
 endpoint as soon as it is ready. An image whose name holds `flaky` cannot be prepared the first
 time, as if the host had a fault; one whose name holds `unknown` never. An image that is the path of
-a script has that as its own entry point.
+a script has that as its own entry point, and one of the project's the project's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pipelines.local.cloud import LocalCloud
 from pipelines.local.process_engine import ProcessEngine
 from pipelines.settings import Settings
 
+ENTRYPOINT = Path(__file__).resolve().parents[2] / "containers" / "entrypoint.py"
+
 
 @dataclass(frozen=True)
 class PlainPython:
@@ -27,6 +29,8 @@ class PlainPython:
 
     def command(self, arguments: list[str], entrypoint: list[str] | None) -> list[str]:
         own = ["python", "-S", self.uri] if self.uri.endswith(".py") else []
+        if "/gluon-cpu:" in self.uri:
+            own = ["python", str(ENTRYPOINT)]
         words = [*(entrypoint or own), *arguments]
         return [sys.executable if word == "python" else word for word in words]
 

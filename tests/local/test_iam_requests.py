@@ -456,9 +456,10 @@ def test_an_action_is_one_of_aws_and_has_a_resource_where_it_knows_one(
     if (service, operation) in (("sts", "GetCallerIdentity"), ("sns", "Publish")):
         return  # needs no permission; may go to no resource
     names = (
-        "TrainingJobName ProcessingJobName PipelineName PipelineExecutionArn ModelPackageGroupName "
-        "ModelPackageName ModelPackageArn ResourceArn jobQueue jobDefinition jobDefinitionName "
-        "resourceArn FunctionName TopicArn Name Rule logGroupName repositoryName RoleArn"
+        "TrainingJobName ProcessingJobName HyperParameterTuningJobName PipelineName "
+        "PipelineExecutionArn ModelPackageGroupName ModelPackageName ModelPackageArn ResourceArn "
+        "jobQueue jobDefinition jobDefinitionName resourceArn FunctionName TopicArn Name Rule "
+        "logGroupName repositoryName RoleArn"
     )
     arn = f"arn:aws:x:{PLACE.region}:{PLACE.account}:kind/name"
     parameters = {"Entries": [{}], **dict.fromkeys(names.split(), arn)}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipelines import cli
 from pipelines.cli import claimflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,8 @@ COMMANDS = [
     ["data", "imdb"],
     ["trace"],
     ["retrain"],
+    ["train"],
+    ["tune"],
     ["deploy"],
     ["destroy"],
     ["doctor"],
@@ -205,3 +208,14 @@ def test_local_status_tells_programs_that_nothing_runs(tmp_path: Path) -> None:
     done = run("local", "status", "--json", folder=tmp_path)
     assert done.returncode == 1
     assert '"running": false' in done.stdout
+
+
+def test_what_a_stranger_has_named_cannot_steer_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["claimflow", "retrain", "-p", "\x1b[31mEpochs\n"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith("error: --parameter \N{REPLACEMENT CHARACTER}[31mEpochs")
+    assert said.count("\n") == 1

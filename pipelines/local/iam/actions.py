@@ -212,6 +212,11 @@ _RESOURCES: dict[str, dict[str, Resource | tuple[Resource, ...]]] = {
             "CreateProcessingJob DescribeProcessingJob StopProcessingJob",
         ),
         **_table(
+            *("sagemaker", "hyper-parameter-tuning-job/", "HyperParameterTuningJobName"),
+            "CreateHyperParameterTuningJob DescribeHyperParameterTuningJob "
+            "StopHyperParameterTuningJob ListTrainingJobsForHyperParameterTuningJob",
+        ),
+        **_table(
             *("sagemaker", "pipeline/", "PipelineName"),
             "CreatePipeline DescribePipeline UpdatePipeline DeletePipeline StartPipelineExecution "
             "ListPipelineExecutions",
@@ -229,7 +234,10 @@ _RESOURCES: dict[str, dict[str, Resource | tuple[Resource, ...]]] = {
         "UpdateModelPackage": _given("ModelPackageArn"),
         **dict.fromkeys(("AddTags", "ListTags", "DeleteTags"), _given("ResourceArn")),
         **dict.fromkeys(
-            ("ListModelPackageGroups", "ListPipelines", "ListTrainingJobs", "ListProcessingJobs"),
+            (
+                *("ListModelPackageGroups", "ListPipelines", "ListTrainingJobs"),
+                *("ListProcessingJobs", "ListHyperParameterTuningJobs"),
+            ),
             _any,
         ),
     },
@@ -305,6 +313,7 @@ _ACTIONS = {
 _PASSED_TO = {
     ("sagemaker", "CreateTrainingJob"): "sagemaker.amazonaws.com",
     ("sagemaker", "CreateProcessingJob"): "sagemaker.amazonaws.com",
+    ("sagemaker", "CreateHyperParameterTuningJob"): "sagemaker.amazonaws.com",
     ("sagemaker", "CreatePipeline"): "sagemaker.amazonaws.com",
     ("sagemaker", "UpdatePipeline"): "sagemaker.amazonaws.com",
     ("lambda", "CreateFunction"): "lambda.amazonaws.com",

@@ -58,21 +58,27 @@ def _sagemaker_keys(operation: str, parameters: Request) -> Context:
     )
     if operation in ("CreateModelPackage", "UpdateModelPackage"):
         keys["sagemaker:modelapprovalstatus"] = _values(parameters.get("ModelApprovalStatus"))
+    if operation == "CreateHyperParameterTuningJob":
+        keys |= _job_keys(parameters.get("TrainingJobDefinition") or {})
     if operation in ("CreateTrainingJob", "CreateProcessingJob"):
-        cluster = (parameters.get("ProcessingResources") or {}).get("ClusterConfig") or {}
-        cluster = parameters.get("ResourceConfig") or cluster
-        output = parameters.get("OutputDataConfig", parameters.get("ProcessingOutputConfig")) or {}
-        network = {**parameters, **(parameters.get("NetworkConfig") or {})}
-        keys |= {
-            "sagemaker:instancetypes": _values(cluster.get("InstanceType")),
-            "sagemaker:volumekmskey": _values(cluster.get("VolumeKmsKeyId")),
-            "sagemaker:outputkmskey": _values(output.get("KmsKeyId")),
-            "sagemaker:networkisolation": _values(network.get("EnableNetworkIsolation")),
-            "sagemaker:intercontainertrafficencryption": _values(
-                network.get("EnableInterContainerTrafficEncryption")
-            ),
-        }
+        keys |= _job_keys(parameters)
     return keys
+
+
+def _job_keys(parameters: Request) -> Context:
+    cluster = (parameters.get("ProcessingResources") or {}).get("ClusterConfig") or {}
+    cluster = parameters.get("ResourceConfig") or cluster
+    output = parameters.get("OutputDataConfig", parameters.get("ProcessingOutputConfig")) or {}
+    network = {**parameters, **(parameters.get("NetworkConfig") or {})}
+    return {
+        "sagemaker:instancetypes": _values(cluster.get("InstanceType")),
+        "sagemaker:volumekmskey": _values(cluster.get("VolumeKmsKeyId")),
+        "sagemaker:outputkmskey": _values(output.get("KmsKeyId")),
+        "sagemaker:networkisolation": _values(network.get("EnableNetworkIsolation")),
+        "sagemaker:intercontainertrafficencryption": _values(
+            network.get("EnableInterContainerTrafficEncryption")
+        ),
+    }
 
 
 def _batch_keys(_operation: str, parameters: Request) -> Context:

@@ -1,0 +1,136 @@
+"""`claimflow train`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli import FAILED
+from pipelines.cli.shared import given_parameters, json_option, print_json
+from pipelines.plain_text import plain
+from pipelines.tuning import KINDS
+
+_EPOCH = re.compile(r"epoch=(\d+) ")
+
+
+@click.command("train")
+@click.option("--train", "file", type=click.Path(path_type=Path), required=True, metavar="FILE")
+@click.option("--kind", type=click.Choice(KINDS), default="ngram", show_default=True)
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A hyperparameter of the kind.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for model.tar.gz.  [default: models/KIND]",
+)
+@click.option("--text-column", metavar="NAME", help="As the settings say, unless given.")
+@click.option("--label-column", metavar="NAME", help="As the settings say, unless given.")
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Go on from here what was interrupted.",
+)
+@json_option
+def command(
+    file: Path,
+    kind: str,
+    parameters: tuple[str, ...],
+    output: Path | None,
+    text_column: str | None,
+    label_column: str | None,
+    checkpoints: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a model here, without pipeline and without any cloud.
+
+    The file is CSV (gzip, xz or plain). No test set is looked at: the figures are those of the rows
+    that are kept for validation. `claimflow predict FILE --model FOLDER` uses the model. The kind
+    bert needs -p pretrained_folder=FOLDER, and textcnn takes -p vectors_file=FILE.
+
+    \b
+    Example:
+      claimflow train --train train.csv
+      claimflow train --train train.csv --kind textcnn -p epochs=3 --output models/textcnn
+    """
+    from pipelines.local.train_here import TrainingFailedError, train_here
+    from pipelines.settings import Settings
+
+    settings = Settings.load()
+    hyperparameters = {
+        "text_column": text_column or settings.text_column,
+        "label_column": label_column or settings.label_column,
+        **given_parameters(parameters),
+        "kind": kind,
+    }
+    folder = output or Path("models") / kind
+    began = time.monotonic()
+    try:
+        with _progress(kind) as tell:
+            model = train_here(settings, file, hyperparameters, folder, checkpoints, tell)
+    except TrainingFailedError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        if checkpoints:
+            click.echo(f"the same command goes on from {checkpoints}", err=True)
+        raise
+    _tell(folder / "model.tar.gz", model, time.monotonic() - began, as_json)
+
+
+@contextlib.contextmanager
+def _progress(kind: str) -> Iterator[Callable[[str], None]]:
+    """Shows what a training prints: under it, on a terminal, how far it is and for how long."""
+    if not sys.stderr.isatty():
+        yield lambda line: click.echo(plain(line), err=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(f"{kind}: begins")
+
+        def tell(line: str) -> None:
+            shown.console.print(plain(line), markup=False, highlight=False)
+            if found := _EPOCH.match(line):
+                shown.update(task, description=f"{kind}: epoch {int(found.group(1)) + 1}")
+
+        yield tell
+
+
+def _tell(path: Path, model: dict[str, Any], seconds: float, as_json: bool) -> None:
+    figures, rows = model["validation"], model["training_data"]
+    if as_json:
+        print_json(
+            {
+                "model": str(path),
+                "kind": model["kind"],
+                "hyperparameters": model["hyperparameters"],
+                "labels": model["labels"],
+                "training_data": rows,
+                "validation": figures,
+                "seconds": round(seconds, 2),
+            }
+        )
+        return
+    click.echo(
+        f"{model['kind']}: {len(model['labels'])} labels, {rows['training_rows']} rows for "
+        f"training and {rows['validation_rows']} for validation, {seconds:.1f} s"
+    )
+    for name, value in figures.items():
+        click.echo(f"  {name.replace('_', ' '):<30} {value:.4f}")
+    click.echo(str(path))

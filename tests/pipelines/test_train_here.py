@@ -1,0 +1,177 @@
+"""A training without pipeline and cloud: the image's own command, started from the command line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import predict as predict_command
+from pipelines.cli.train import command
+from pipelines.errors import UserError
+from pipelines.images import image
+from pipelines.local.environments import Environment, Environments
+from pipelines.local.predict_here import TARGET
+from tests.steps.small_models import claims, write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the tests holds what the image does: nothing needs to be installed."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "entrypoint.py").symlink_to(ROOT / "containers" / "entrypoint.py")
+    for room in ("steps", "batch"):
+        (code / room).symlink_to(ROOT / room)
+    found = Environment(image(TARGET), Path(sys.prefix), code)
+    monkeypatch.setattr(Environments, "find", lambda _self, _uri: found)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing answers
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    write_table(claims(300), tmp_path / "labelled claims.csv")
+    return tmp_path / "labelled claims.csv"
+
+
+def train(file: Path, *more: str) -> Result:
+    return CliRunner().invoke(command, ["--train", str(file), *more])
+
+
+def test_a_trained_model_predicts(tmp_path: Path, labelled: Path) -> None:
+    done = train(labelled, "--output", "model", "-p", "epochs=2")
+    assert done.exit_code == 0, done.output
+    assert "epoch=1 train_loss=" in done.stderr and "epoch=1" not in done.stdout
+    assert "ngram: 4 labels, 270 rows for training and 30 for validation" in done.stdout
+    assert "validation accuracy" in done.stdout
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.tar.gz"}
+    (tmp_path / "new.csv").write_text("text\nwater drips under the pump\n", "utf-8")
+    given = [str(tmp_path / "new.csv"), "--model", "model", "--output", "out"]
+    predicted = CliRunner().invoke(predict_command.command, given)
+    assert predicted.exit_code == 0, predicted.output
+    assert "leak" in (tmp_path / "out" / "predictions.csv").read_text("utf-8")
+
+
+def test_programs_get_json_alone_and_columns_may_have_other_names(
+    tmp_path: Path, labelled: Path
+) -> None:
+    body = labelled.read_bytes().replace(b"text,label", b"Claim text,cause", 1)
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(body))
+    columns = ("--text-column", "Claim text", "--label-column", "cause")
+    done = train(tmp_path / "c.csv.gz", *columns, "-p", "epochs=1", "-p", "smoothing=2", "--json")
+    document = json.loads(done.stdout)
+    assert document["model"] == "models/ngram/model.tar.gz"
+    assert document["hyperparameters"]["smoothing"] == 2
+    assert document["labels"] == ["electric", "finish", "leak", "noise"]
+    assert 0 <= document["validation"]["validation_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("-p", "smothing=1"), "'smothing' does not exist for kind 'ngram': did you mean"),
+        (("-p", "epochs"), "expected NAME=VALUE"),
+        (("--label-column", "cause"), "labelled claims.csv"),
+    ],
+)
+def test_what_cannot_be_worked_with_is_one_line_and_leaves_nothing(
+    tmp_path: Path, labelled: Path, more: tuple[str, ...], said: str
+) -> None:
+    done = train(labelled, "--output", "model", *more)
+    assert isinstance(done.exception, UserError), done.output
+    assert said in str(done.exception) and "\n" not in str(done.exception)
+    assert "Traceback" not in done.output and "error" not in done.output
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        (b"text,label\na,b\n", "1 label"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "c.csv").write_bytes(content)
+    done = train(tmp_path / "c.csv")
+    assert isinstance(done.exception, UserError), done.output
+    assert said in str(done.exception) and "\n" not in str(done.exception)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_kind_that_does_not_exist_is_refused_before_anything_runs(labelled: Path) -> None:
+    done = train(labelled, "--kind", "transformer")
+    assert done.exit_code == 2
+    assert "'transformer' is not one of 'bert', 'cnn'" in done.output
+
+
+def test_a_fault_of_ours_is_told_with_its_traceback_and_exit_code_1(
+    tmp_path: Path, labelled: Path
+) -> None:
+    (tmp_path / "code" / "steps").unlink()
+    (tmp_path / "code" / "steps.py").write_text("raise OSError('a fault of the disk')", "utf-8")
+    done = train(labelled)
+    assert done.exit_code == 1
+    assert "OSError: a fault of the disk" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: the training failed with exit code 1"
+
+
+def interrupted(file: Path, at: str) -> list[str]:
+    """What a long training said that was interrupted as from a terminal, where SIGINT reaches all
+    processes of the group, as soon as it said a line that begins so."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from pipelines.cli import main\n"
+        "from pipelines.images import image\n"
+        "from pipelines.local.environments import Environment, Environments\n"
+        f"found = Environment(image({TARGET!r}), Path(sys.prefix), Path('code').resolve())\n"
+        "Environments.find = lambda _self, _uri: found\n"
+        "main()"
+    )
+    given = ("train", "--train", str(file), "-p", "epochs=1000", "-p", "patience=1000")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given, "--checkpoints", "kept"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(at):
+            break
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    lines += process.stderr
+    assert process.wait(30) == 130, lines
+    assert time.monotonic() - began < 15
+    return lines
+
+
+def test_an_interrupted_training_ends_at_once_and_goes_on_from_its_checkpoint(
+    tmp_path: Path, labelled: Path
+) -> None:
+    lines = interrupted(labelled, "epoch=3 ")
+    assert "the same command goes on from kept\n" in lines and lines[-1] == "interrupted\n"
+    assert "Traceback" not in "".join(lines)
+    assert not (tmp_path / "models").exists()
+    (checkpoint,) = (tmp_path / "kept").glob("*.npz")
+    assert checkpoint.stat().st_size
+    again = interrupted(labelled, "epoch=")
+    (first, *_) = re.findall(r"^epoch=(\d+) ", "".join(again), re.MULTILINE)
+    assert int(first) >= 3  # the figures of an epoch are printed before its checkpoint is written
