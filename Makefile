@@ -69,6 +69,7 @@ lock: $(READY)
 	$(LOCK) containers/validate.in --output-file containers/validate.txt
 	$(LOCK) containers/gluon-cpu.in --output-file containers/gluon-cpu.txt
 	$(LOCK) ci/scan.in --output-file ci/scan.txt
+	$(LOCK) tests/benchmarks/peers.in --output-file tests/benchmarks/peers.txt
 	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt
 
 clean:

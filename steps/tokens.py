@@ -22,13 +22,14 @@ import numpy.typing as npt
 from steps.unicode_text import APART, plain
 
 PUNCTUATION = '!?.,:;()"-/*$%&'
-CHUNK_ROWS = 64  # texts of a chunk, at most
+CHUNK_ROWS = 256  # texts of a chunk, at most: what `steps.features` has room for in a key
 
 _BASE = 0x9E3779B97F4A7C15
 _MIX_WORD = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_VALUE = 0x94D049BB133111EB
 _APART = ord(APART)
 _WINDOW = 1 << 18  # bytes hashed at once: what the tables of powers cover
+_CHUNK_BYTES = 1 << 16  # of several texts: enough that two threads seldom wait for each other
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -64,21 +65,21 @@ def by_chunks(texts: Sequence[str], work: Callable[[Words], Made], threads: int 
     def made(chunk: list[bytes]) -> Made:
         return work(_words(chunk))
 
-    chunks = _chunks(texts)
-    if threads > 1 and len(texts) > CHUNK_ROWS:
+    chunks = list(_chunks(texts))
+    if threads > 1 and len(chunks) > 1:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(made, chunks))
     return [made(chunk) for chunk in chunks]
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[list[bytes]]:
-    """The texts as lower-case bytes, as many together as share a window and a key."""
+    """The texts as bytes, as many together as share a key and are worth a thread's turn."""
     chunk: list[bytes] = []
     size = 0
     for text in texts:
         # ASCII letters are lowered by the table of values.
         encoded = (text if text.isascii() else plain(text)).encode()
-        if chunk and (len(chunk) == CHUNK_ROWS or size + len(encoded) + 1 > _WINDOW):
+        if chunk and (len(chunk) == CHUNK_ROWS or size + len(encoded) + 1 > _CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(encoded)

@@ -59,6 +59,10 @@ def ngram_copy(stored_ngram: Path, tmp_path: Path) -> Path:
     return copied(stored_ngram, tmp_path)
 
 
+def stored_kind(model: Path) -> str:
+    return str(json.loads((model / artifact.INFO).read_text("utf-8"))["kind"])
+
+
 def redescribed(model: Path, change: dict[str, object]) -> None:
     info = json.loads((model / artifact.INFO).read_text("utf-8")) | change
     resigned(model, artifact.INFO, json.dumps(info).encode())
@@ -184,8 +188,7 @@ def test_predicting_does_not_import_what_trains(stored: Path) -> None:
     assert "steps.classifier" in loaded
     assert not loaded & {"steps.train", "steps.descent", "steps.hyperparameters", "steps.table"}
     assert not any(name.startswith("steps.models.") for name in loaded)
-    kind = json.loads((stored / artifact.INFO).read_text("utf-8"))["kind"]
-    assert ("gluonnlp" in loaded) == (kind == "bert"), "for its tokeniser"
+    assert ("gluonnlp" in loaded) == (stored_kind(stored) == "bert"), "for its tokeniser"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_a_model_of_another_make_is_refused(
 
 
 def test_a_model_whose_labels_or_kind_are_anothers_is_refused(copy: Path) -> None:
-    kind = json.loads((copy / artifact.INFO).read_text("utf-8"))["kind"]
+    kind = stored_kind(copy)
     redescribed(copy, {"labels": ["leak", "noise"]})
     with pytest.raises(InputError, match="does not fit"):
         Classifier.load(copy)
