@@ -33,7 +33,7 @@ def main() -> int:
     try:
         with checkout(ROOT, given.base) as before:
             told = differences(before, ROOT)
-    except subprocess.CalledProcessError as error:
+    except subprocess.SubprocessError as error:
         print(f"error: {given.base}: {_last_line(error)}", file=sys.stderr)
         return 2
     print(told)
@@ -71,7 +71,7 @@ def _definitions(before: Path, after: Path) -> str:
     for place in (before, after):
         try:
             texts.append(_definition(place))
-        except subprocess.CalledProcessError as error:
+        except subprocess.SubprocessError as error:
             which = "before" if place is before else "now"
             return (
                 "### Pipeline definition\n\nIt cannot be compared: the code of "
@@ -115,9 +115,11 @@ def _template(path: Path) -> dict[str, object]:
     return read_template(path) if path.exists() else {}
 
 
-def _last_line(error: subprocess.CalledProcessError) -> str:
-    said = error.stderr.decode() if isinstance(error.stderr, bytes) else str(error.stderr)
-    lines = said.strip().splitlines()
+def _last_line(error: subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it took more than {SECONDS} s"
+    said = getattr(error, "stderr", None) or ""
+    lines = (said.decode() if isinstance(said, bytes) else said).strip().splitlines()
     return lines[-1] if lines else "no reason was given"
 
 

@@ -19,7 +19,7 @@ LONGEST = timedelta(days=28)  # for which an execution may run
 GATE = "ModelRejected"  # the step that says that the model missed a bar
 
 SETTLED = ("Succeeded", "Rejected")
-ENDED = (*SETTLED, "Failed", "Stopped")
+ENDED = (*SETTLED, "Failed", "Stopped", "Stopping")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class History:
 
     @cached_property
     def ended(self) -> Execution | None:
-        """The newest that runs no longer, whatever became of it."""
+        """The newest that runs no longer, whatever became of it; one that is being stopped will not
+        settle anything either."""
         return next((one for one in self.executions if one.outcome in ENDED), None)
 
 

@@ -30,6 +30,7 @@ TIME_TO_START = timedelta(seconds=30)  # left when no further file is read or co
 # S3 tells whole seconds, and clocks differ: an upload's own message must not find it too young.
 CLOCK_MARGIN = timedelta(seconds=10)
 SET_HERE = (*DATA, "DataManifest", "CodeVersion", "Cause")
+APPROVAL = "ApprovalStatus"  # given by whoever may start a run, it would approve without a record
 NO_COMMIT = "unknown"
 
 
@@ -137,9 +138,7 @@ class Retrainer(messages.Handler):
         return result
 
     def _asked(self, cause: Cause, by: str, deadline: datetime) -> None:
-        quiet = timedelta(seconds=self._settings.quiet_seconds) - CLOCK_MARGIN
-        newest = max((file.added for file in self._datasets.labelled()), default=None)
-        if newest is not None and self.now() - newest < quiet:
+        if cause == "data" and self._is_more_coming():
             log("ignored", cause=cause, by=by, reason="newer files were added; theirs is to come")
             return
         try:
@@ -150,6 +149,13 @@ class Retrainer(messages.Handler):
             return
         if cause == "drift" and result["outcome"] == "unchanged":
             self._tell(notices.fresh_labels_needed(by, self._settings.data_bucket))
+
+    def _is_more_coming(self) -> bool:
+        """Whether a file was added so lately that its own message is still on its way. Of drift
+        there is no later message, and new files may not send any (`RetrainOnData`)."""
+        quiet = timedelta(seconds=self._settings.quiet_seconds) - CLOCK_MARGIN
+        newest = max((file.added for file in self._datasets.labelled()), default=None)
+        return newest is not None and self.now() - newest < quiet
 
     def _check_parameters(self, definition: Mapping[str, Any], request: Request) -> None:
         known = [one["Name"] for one in definition.get("Parameters", [])]
@@ -163,9 +169,14 @@ class Retrainer(messages.Handler):
         taken = sorted(request.parameters.keys() & set(SET_HERE))
         if taken:
             raise RetrainError(f"{', '.join(taken)} cannot be given: a retraining sets it itself")
+        if APPROVAL in request.parameters:
+            raise RetrainError(
+                f"{APPROVAL} cannot be given: a retraining approves nothing; look at the version, "
+                "then `claimflow model approve VERSION --why …`"
+            )
         unknown = sorted(request.parameters.keys() - set(known))
         if unknown:
-            have = ", ".join(name for name in known if name not in SET_HERE)
+            have = ", ".join(name for name in known if name not in (*SET_HERE, APPROVAL))
             raise RetrainError(f"{pipeline} has no parameter {', '.join(unknown)}; it has {have}")
 
     def _source(self, execution: Execution) -> Source:

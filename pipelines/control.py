@@ -214,6 +214,21 @@ class Control:
         document: dict[str, Any] = json.loads(body.read())
         return document
 
+    def parameters(self, execution: str) -> dict[str, str]:
+        """What an execution runs with: what it was given, else what its definition has. (AWS does
+        not say whether it lists a parameter that was left at its default.)"""
+        described = self._sagemaker.describe_pipeline_definition_for_execution(
+            PipelineExecutionArn=execution
+        )
+        known = json.loads(described["PipelineDefinition"]).get("Parameters", [])
+        pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
+            PipelineExecutionArn=execution
+        )
+        return {
+            **{one["Name"]: str(one["DefaultValue"]) for one in known if "DefaultValue" in one},
+            **{one["Name"]: one["Value"] for page in pages for one in page["PipelineParameters"]},
+        }
+
     def registered(self, execution: str) -> str | None:
         """The ARN of the model package that an execution registered, if it did."""
         for step in self._step_documents(execution):
@@ -244,11 +259,8 @@ class Control:
         evaluation = self.evaluation(execution)
         if evaluation is None:
             return []
-        listed = self._sagemaker.list_pipeline_parameters_for_execution(
-            PipelineExecutionArn=execution, MaxResults=50
-        )
-        values = {one["Name"]: one["Value"] for one in listed["PipelineParameters"]}
-        return [bar.sentence for bar in judged(evaluation, values) if not bar.passed]
+        bars = judged(evaluation, self.parameters(execution))
+        return [bar.sentence for bar in bars if not bar.passed]
 
 
 def check_file(path: Path) -> None:

@@ -52,7 +52,7 @@ class Difference:
         return f"{self.where}: {self.what}"
 
 
-def write_diff(old_text: str, new_text: str) -> str:
+def write_diff(old_text: str | bytes, new_text: str | bytes) -> str:
     """The differences of two definitions (JSON) as Markdown that can stand in a comment."""
     return markdown("Pipeline definition", differences(_read(old_text), _read(new_text)))
 
@@ -103,7 +103,7 @@ def template_differences(old: Document, new: Document) -> list[Difference]:
     return found
 
 
-def _read(text: str) -> Document:
+def _read(text: str | bytes) -> Document:
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -111,11 +111,20 @@ def _read(text: str) -> Document:
             f"A definition is no JSON ({error}); expected one as `claimflow pipeline "
             "definition` prints it"
         ) from None
-    if not isinstance(document, dict) or not isinstance(document.get("Steps"), list):
+    if not isinstance(document, dict) or not (
+        _are_named(document.get("Steps")) and _are_named(document.get("Parameters", []))
+    ):
         raise UserError(
-            "A definition has no Steps; expected one as `claimflow pipeline definition` prints it"
+            "A definition has no Steps, or something in it has no name; expected one as `claimflow "
+            "pipeline definition` prints it"
         )
     return document
+
+
+def _are_named(items: Any) -> bool:
+    return isinstance(items, list) and all(
+        isinstance(one, dict) and isinstance(one.get("Name"), str) for one in items
+    )
 
 
 def _by_name(items: Sequence[Document]) -> Document:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from pipelines.aws import Aws
 from pipelines.control import Control
 from pipelines.execution_status import ExecutionStatus, StepStatus
+from pipelines.logs import JOB_GROUPS, streams
 from pipelines.plain_text import plain
 from pipelines.symptoms import MISSED, STOPPED, Cause, likely_cause
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MOST_LINES = 30
 LONGEST_LINE = 500  # characters
-_LOG_GROUPS = {
-    "training-job": "/aws/sagemaker/TrainingJobs",
-    "processing-job": "/aws/sagemaker/ProcessingJobs",
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ def diagnose(aws: Aws, execution: str) -> Diagnosis:
         cause = STOPPED if found.status == "Stopped" else likely_cause("", found.reason)
         return _diagnosis(found, None, cause)
     kind, _, job = step.job.rpartition(":")[2].partition("/")
-    group = _LOG_GROUPS.get(kind, "")
+    group = JOB_GROUPS.get(kind, "")
     log, log_fault = _last_lines(aws.client("logs"), group, job) if group else ([], "")
     said = f"{step.reason or found.reason}\n{_secondary_status(aws, kind, job)}".strip()
     cause = likely_cause(step.name, said, log)
@@ -99,10 +93,10 @@ def _last_lines(logs: Any, group: str, job: str) -> tuple[list[str], str]:
     """The last lines of a job's log, oldest first, and why they cannot be read, if so: the cause is
     told even to those who may not. No lines where it never wrote one, or it is gone."""
     try:
-        streams = list(_streams(logs, group, f"{job}/"))
-        if not streams:
+        found = list(streams(logs, group, f"{job}/"))
+        if not found:
             return [], ""
-        newest = max(streams, key=lambda one: one.get("lastEventTimestamp", 0))
+        newest = max(found, key=lambda one: one.get("lastEventTimestamp", 0))
         events = logs.get_log_events(
             logGroupName=group,
             logStreamName=newest["logStreamName"],
@@ -115,10 +109,3 @@ def _last_lines(logs: Any, group: str, job: str) -> tuple[list[str], str]:
         return [], plain(str(error))
     lines = [plain(line) for event in events for line in event["message"].splitlines()]
     return [line[:LONGEST_LINE] for line in lines[-MOST_LINES:]], ""
-
-
-def _streams(logs: Any, group: str, prefix: str) -> Iterator[dict[str, Any]]:
-    """One for each machine of the job."""
-    pages = logs.get_paginator("describe_log_streams")
-    for page in pages.paginate(logGroupName=group, logStreamNamePrefix=prefix):
-        yield from page["logStreams"]

@@ -28,13 +28,14 @@ def follow(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
 def step_table(status: ExecutionStatus) -> Table:
     """The steps of an execution as a table."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in ("step", "state", "time"):
         table.add_column(column, justify="right" if column == "time" else "left")
     for step in status.steps:
-        style = _STYLES.get(step.status, "")
-        table.add_row(step.name, f"[{style}]{_state(step)}[/]", _time(step))
+        state = Text(_state(step), _STYLES.get(step.status, ""))
+        table.add_row(Text(step.name), state, _time(step))
     return table
 
 

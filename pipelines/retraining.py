@@ -132,7 +132,7 @@ class Retraining:
             outcome,
             status,
             evaluation,
-            judged(evaluation, _parameters(sagemaker, execution)) if evaluation else [],
+            judged(evaluation, self.control.parameters(execution)) if evaluation else [],
             job_costs(sagemaker, status.steps),
             version,
             approval,
@@ -158,10 +158,3 @@ def _outcome(status: ExecutionStatus) -> Outcome:
     if status.is_rejected:
         return "rejected"
     return "stopped" if status.status == "Stopped" else "failed"
-
-
-def _parameters(sagemaker: Any, execution: str) -> dict[str, str]:
-    pages = sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
-        PipelineExecutionArn=execution
-    )
-    return {one["Name"]: one["Value"] for page in pages for one in page["PipelineParameters"]}

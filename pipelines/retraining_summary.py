@@ -68,7 +68,7 @@ def document(report: Report) -> dict[str, Any]:
 
 def markdown(report: Report, region: str | None = None) -> str:
     """The report for people; with a region, links to AWS's console."""
-    parts = [f"## Retraining: {headline(report)}", _origin(report), _changes(report)]
+    parts = [f"## Retraining: {_cell(headline(report))}", _origin(report), _changes(report)]
     if report.status.steps:
         parts.append(_steps(report, region))
     if report.bars:
@@ -228,6 +228,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text from outside, so that it stays in its cell."""
+    """Text from outside, so that it stays in its cell, or on its line."""
     plain = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return plain.replace("|", "\\|").replace("<", "&lt;")

@@ -177,7 +177,8 @@ def _upload_progress(file: LocalFile) -> AbstractContextManager[Callable[[int, i
 
 
 def _starts_itself(settings: Settings, added: Addition) -> bool:
-    return added.is_change and settings.deployment.retrain_on_data
+    is_event = any(one.is_new for one in added.files)  # what is taken away sends none
+    return is_event and settings.deployment.retrain_on_data
 
 
 def _addition(added: Addition, bucket: str, starts_in: int | None) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def command(old: Path, new: Path | None, output: Path | None) -> None:
     from pipelines.definition_diff import write_diff
     from pipelines.settings import Settings
 
-    text = new.read_text("utf-8") if new else build_definition(Settings.load())
-    told = write_diff(old.read_text("utf-8"), text)
+    text = new.read_bytes() if new else build_definition(Settings.load())
+    told = write_diff(old.read_bytes(), text)
     if output:
         output.write_text(told, "utf-8")
     else:

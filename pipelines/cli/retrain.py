@@ -89,6 +89,8 @@ def command(
     )
     if summary is None and os.environ.get(SUMMARY_VARIABLE):
         summary = Path(os.environ[SUMMARY_VARIABLE])
+    if summary is not None:
+        summary.open("a", encoding="utf-8").close()  # a wrong place is told now, not hours later
 
     def tell(text: str) -> None:
         click.echo(plain(text), err=as_json)

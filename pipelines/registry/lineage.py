@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.aws import Aws
+from pipelines.control import Control
 from pipelines.data import versions
 from pipelines.data.versions import Manifest
 from pipelines.errors import UserError
@@ -141,12 +142,7 @@ class Lineages:
         if not found.execution:
             return
         with self._or_missing(found, "the parameters of the execution"):
-            pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution")
-            found.parameters = {
-                one["Name"]: one["Value"]
-                for page in pages.paginate(PipelineExecutionArn=arn)
-                for one in page["PipelineParameters"]
-            }
+            found.parameters = Control(self._aws).parameters(arn)
         with self._or_missing(found, "the steps of the execution"):
             pages = self._sagemaker.get_paginator("list_pipeline_execution_steps")
             for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending"):

@@ -254,7 +254,7 @@ class Models:
                 raise
             self._sagemaker.update_model_package(**change)  # raises if it is not for the card
             told = " ".join(str(error.response["Error"].get("Message", "")).split())
-            tell(f"the registry does not take the model card of of {arn}: {told}")
+            tell(f"the registry does not take the model card of {arn}: {told}")
 
     def _approved_before(self, versions: Sequence[ModelVersion]) -> int:
         now = self.predicting(versions)

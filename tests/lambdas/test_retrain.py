@@ -106,7 +106,7 @@ def test_once_it_is_settled_there_is_nothing_to_do(training: Training, is_reject
     assert len(training.sagemaker.executions) == 1
 
 
-@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+@pytest.mark.parametrize("status", ["Failed", "Stopped", "Stopping"])
 def test_what_failed_otherwise_is_started_again(training: Training, status: str) -> None:
     arn = ask(training)["execution"]
     training.end(arn, status, "Train")
@@ -192,6 +192,7 @@ def test_without_a_commit_it_is_that_of_the_newest_execution_that_has_one(
         ("Cause", {}, "has no parameter Cause: it is older than what starts it; .*upsert"),
         ("", {"Epoch": "3"}, "no parameter Epoch; it has MinAccuracy, Epochs$"),
         ("", {"TrainData": "s3://x"}, "TrainData cannot be given"),
+        ("", {"ApprovalStatus": "Approved"}, "ApprovalStatus cannot be given.*model approve"),
     ],
 )
 def test_what_cannot_be_started_is_told_in_one_line(
@@ -320,6 +321,11 @@ def test_drift_trains_on_what_is_new(training: Training) -> None:
     deliver(training, alarm("claimflow-dev-prediction-drift"))
     assert started(training)["Cause"] == "drift"
     assert training.sns.published == []
+
+
+def test_drift_is_not_put_off_by_files_whose_messages_may_never_come(training: Training) -> None:
+    deliver(training, alarm("claimflow-dev-prediction-drift"))
+    assert started(training)["Cause"] == "drift"
 
 
 def test_drift_without_anything_new_asks_people_for_labels(training: Training) -> None:

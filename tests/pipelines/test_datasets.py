@@ -266,6 +266,15 @@ def test_replacing_the_test_set_says_that_the_next_comparison_is_on_new_rows(
     assert "The next comparison is on new rows" in back
 
 
+def test_what_is_only_taken_away_starts_no_training_by_itself(claims: Claims) -> None:
+    claims.add("old.csv", "one", test=True)
+    claims.put("labelled/test/plain.csv", b"text,label\ntwo,fire\n")
+    path = str(claims.folder / "old.csv")
+    told = claims.document("add", "--test", "--replace", path)
+    assert told["replaced"] == [f"s3://{BUCKET}/labelled/test/plain.csv"]
+    assert told["retraining_starts_in_seconds"] is None
+
+
 def test_replace_without_test_is_misuse(claims: Claims) -> None:
     done = claims.run("add", "--replace", str(claims.file("a.csv", "one")))
     assert done.exit_code == 2

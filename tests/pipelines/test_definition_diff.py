@@ -152,10 +152,17 @@ def test_a_template_tells_its_resources_and_properties() -> None:
     assert "**resource Queue (AWS::SQS::Queue)**: added" in said
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Steps": 3}', "not json"])
-def test_what_is_no_definition_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UserError, match="claimflow pipeline definition"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "not json", b"\xff\xfe{"),
+        *('{"Steps": 3}', '{"Steps": [{}]}', '{"Steps": [], "Parameters": [{"Name": 3}]}'),
+    ],
+)
+def test_what_is_no_definition_is_refused_in_one_line(text: str | bytes) -> None:
+    with pytest.raises(UserError, match="claimflow pipeline definition") as caught:
         write_diff(text, GOLDEN)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_command_writes_a_file_for_a_comment(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.aws import Aws
 from pipelines.bars import judged
+from pipelines.cli.retrain import command
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.job_costs import PRICES, JobCost
@@ -182,6 +184,7 @@ def test_a_registered_model_is_reported_with_its_version_bars_and_costs(cloud: C
     assert (report.outcome, report.version) == ("registered", 1)
     assert report.approval == "PendingManualApproval"
     assert [bar.name for bar in report.bars] == ["MinAccuracy", "AllowedRegression"]
+    assert [bar.bar for bar in report.bars] == [0.8, 0.005], "what was given, and the default"
     assert all(bar.passed for bar in report.bars)
     assert {cost.step: cost.instance_type for cost in report.costs} == {
         "Train": "ml.c5.2xlarge",
@@ -290,6 +293,36 @@ def test_links_lead_to_the_console_on_aws_and_nowhere_locally() -> None:
     assert "console.aws.amazon.com" not in markdown(told())
     link = "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/job-1"
     assert f"[Train]({link})" in markdown(told(), "eu-west-1")
+
+
+def test_a_reason_of_several_lines_stays_in_the_heading() -> None:
+    failed = StepStatus("Train", "TrainingJob", "Failed", reason="<b>one\n\n# two")
+    status = ExecutionStatus(EXECUTION, "Failed", "", [failed])
+    text = markdown(told(outcome="failed", status=status))
+    heading = text.splitlines()[0]
+    assert heading == ("## Retraining: execution abcdefabcdef: Failed at Train: &lt;b>one # two")
+
+
+def test_bars_at_their_defaults_are_judged_though_aws_may_list_only_what_was_given(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = executed(cloud, EVALUATION, "0.8")
+    control = retraining(cloud).control
+    whole = control.parameters(execution)
+    assert (whole["MinAccuracy"], whole["AllowedRegression"]) == ("0.8", "0.005")
+
+    class Given:
+        def paginate(self, **_: str) -> list[dict[str, Any]]:
+            return [{"PipelineParameters": [{"Name": "MinAccuracy", "Value": "0.8"}]}]
+
+    monkeypatch.setattr(control._sagemaker, "get_paginator", lambda _: Given())
+    assert control.parameters(execution) == whole
+
+
+def test_a_summary_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "summary.md"
+    with pytest.raises(FileNotFoundError):
+        command.main(["--commit", "abc", "--summary", str(path)], standalone_mode=False)
 
 
 def test_without_a_champion_there_is_nothing_to_compare() -> None:

@@ -316,6 +316,8 @@ MUST_NOT: dict[Role, list[Asked]] = {
     "ci": [
         *(*SECRETS, *REST, *MESSAGES, NOTICE, register(GROUP)),
         *(listing(UPLOADS), listing(RESULTS), invoke(SETTINGS.function_name("submit"))),
+        # Only the function starts a run: it takes no parameter that would approve the model.
+        *(listing(DATA), start(SETTINGS.pipeline_name)),
         *(get(MODELS, CEILING), put(DATA, "code/x"), get(RESULTS, RECORD)),
         *(put(DATA, f"{VERSION}/x"), put(MODELS, DECISION), get(DATA, "labelled/train/claims.csv")),
         *(follow("training-job/pipelines-x"), follow("processing-job/other")),

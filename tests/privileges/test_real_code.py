@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.retrain import parse_request
+from lambdas.causes import parse_request
 from pipelines.aws import Aws
 from pipelines.control import Control
 from pipelines.registry.models import Models
@@ -57,13 +57,19 @@ def add(cloud: Cloud, name: str, text: str) -> None:
     cloud.client("s3").put_object(Bucket=DATA, Key=key, Body=body.encode())
 
 
-def test_ci_can_keep_start_and_follow_the_pipeline(ci: Aws) -> None:
-    control = Control(ci)
-    data = f"s3://{DATA}/labelled/train/"
-    execution = control.start({"TrainData": data, "TestData": data})
-    assert control.status(execution).status == "Executing"
-    control.stop(execution)
-    assert execution in [one["PipelineExecutionArn"] for one in control.executions()]
+def test_ci_can_follow_and_report_what_it_has_asked_for(
+    own: Cloud, ci: Aws, executions: Any
+) -> None:
+    add(own, "train", "followed")
+    asked, retraining = Request("push"), Retraining(ci)
+    decision = retraining.ask(asked)
+    assert decision.execution in executions()
+    control = retraining.control
+    assert control.status(decision.execution).status == "Executing"
+    assert control.parameters(decision.execution)["Cause"] == "push"
+    own.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=decision.execution)
+    *_, status = control.follow(decision.execution)
+    assert retraining.report(asked, decision, status).outcome == "stopped"
     assert Models(ci).versions() == []
 
 

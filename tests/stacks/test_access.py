@@ -337,8 +337,8 @@ def test_manifests_and_decisions_are_written_once(everything: Deployed) -> None:
     assert once == {"versions/*.json", f"decisions/{_PREFIX}/*"}
 
 
-def test_only_ci_and_the_function_start_the_pipeline(everything: Deployed) -> None:
-    assert _who(everything, "sagemaker:StartPipelineExecution", "") == {"CiRole", "RetrainRole"}
+def test_only_the_function_starts_the_pipeline(everything: Deployed) -> None:
+    assert _who(everything, "sagemaker:StartPipelineExecution", "") == {"RetrainRole"}
     assert _who(everything, "lambda:InvokeFunction", f"{_PREFIX}-retrain") == {"CiRole"}
 
 
