@@ -19,6 +19,7 @@ from steps.container import Container, run_step
 from steps.errors import InputError
 from steps.model_quality import statistics
 from steps.picture import confusion_svg
+from steps.reliability import mistakes, reliability
 from steps.table import Table, read_table, sort_labels
 from steps.tracking import Run, TrackingSettings, tracking
 
@@ -49,7 +50,8 @@ def evaluate(
     given = parser.parse_args(arguments)
     with tracking(container, "Evaluate", tracking_settings) as run:
         test = container.processing("test")
-        table = read_table(test, given.text_column, given.label_column).complete()
+        whole = read_table(test, given.text_column, given.label_column)
+        table = whole.complete()
         if not len(table):
             raise InputError("the test data has no complete row, expected texts with labels")
         challenger = _load(container.processing("model"), "challenger")
@@ -57,13 +59,29 @@ def evaluate(
         champion = _load(container.processing("champion"), "champion") if has_champion else None
         _check_labels(table, challenger)
         reached = _write_evaluation(
-            container.processing("evaluation"), table, challenger, champion, run
+            container.processing("evaluation"), table, _records(whole), challenger, champion, run
         )
         container.leave_message(reached)
 
 
+def _records(table: Table) -> list[int]:
+    """The numbers of the complete rows among all records of the files, from 1: by them a person
+    finds a row again."""
+    rows = zip(table.texts, table.labels, strict=True)
+    return [
+        number
+        for number, (text, label) in enumerate(rows, 1)
+        if len(Table([text], [label]).complete())
+    ]
+
+
 def _write_evaluation(
-    folder: Path, table: Table, challenger: Classifier, champion: Classifier | None, run: Run
+    folder: Path,
+    table: Table,
+    records: Sequence[int],
+    challenger: Classifier,
+    champion: Classifier | None,
+    run: Run,
 ) -> str:
     """Writes and tracks everything; what the challenger reached, in words."""
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
@@ -73,7 +91,14 @@ def _write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     for role, one in measured.items():
         _write_statistics(folder, "" if role == "challenger" else f"{role}_", one, run)
-    document = {"champion": None, **reports, "comparison": compared}
+    new = measured["challenger"]
+    document = {
+        "champion": None,
+        **reports,
+        "comparison": compared,
+        "reliability": reliability(new.targets, new.made),
+        "mistakes": mistakes(new.targets, new.made, new.labels, records),
+    }
     _write(folder / "evaluation.json", _json_text(document), run)
     report = reports["challenger"]
     print(

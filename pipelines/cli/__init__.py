@@ -23,6 +23,8 @@ _COMMANDS = {
     "predict": "predict",
     "predictions": "predictions",
     "trace": "trace",
+    "report": "report",
+    "logs": "logs",
     "data": "data",
     "deploy": "deploy",
     "doctor": "doctor",

@@ -44,6 +44,8 @@ COMMANDS = [
     ["data", "diff"],
     ["data", "imdb"],
     ["trace"],
+    ["report"],
+    ["logs"],
     ["retrain"],
     ["train"],
     ["tune"],

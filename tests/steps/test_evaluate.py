@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as judge
 
 from steps.classifier import Classifier
@@ -13,6 +17,8 @@ from steps.comparison import NO_CHAMPION
 from steps.container import Container
 from steps.errors import InputError
 from steps.evaluate import evaluate
+from steps.metrics import calibration_error
+from steps.reliability import MOST_MISTAKES, reliability
 from steps.table import Table
 from steps.tracking import Run
 from tests.steps.small_models import UNTRACKED, archived, claims, trained, write_table
@@ -159,6 +165,57 @@ def test_what_decides_is_tracked(
     assert tracked["macro_f1_difference"] == compared["macro_f1"]["difference"]
     for name in ("only_challenger_right", "only_champion_right", "regression_low", "p_value"):
         assert tracked[name] == compared[name]
+
+
+def test_the_surest_mistakes_are_named_by_the_number_of_their_record(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    """Rows without a text or label are not measured, but counted: a person counts them, too."""
+    wrong = {"leak": "noise", "noise": "leak"}
+    claimed = claims(60, seed=4, labels=LABELS["two"])
+    labels = [
+        "" if row % 7 == 0 else wrong[label] if row % 2 else label
+        for row, label in enumerate(claimed.labels, 1)
+    ]
+    container = job(tmp_path, models["two"], None, Table(claimed.texts, labels))
+    evaluate(container, [], UNTRACKED)
+    found = output(container)["mistakes"]
+    said = Classifier.load(models["two"]).predict(claimed.texts)
+    errors = [
+        (-one.confidence, row, label, one.label)
+        for row, (one, label) in enumerate(zip(said, labels, strict=True), 1)
+        if label and one.label != label
+    ]
+    expected = sorted(errors)[:MOST_MISTAKES]
+    assert len(expected) == MOST_MISTAKES < len(errors)
+    assert [(one["row"], one["label"], one["predicted"]) for one in found] == [
+        (row, label, predicted) for _, row, label, predicted in expected
+    ]
+    assert [one["confidence"] for one in found] == pytest.approx([-one[0] for one in expected])
+    written = (container.processing("evaluation") / "evaluation.json").read_text("utf-8")
+    assert not any(text in written for text in claimed.texts), "texts stay where they are"
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 60),
+    st.integers(1, 20),
+    st.randoms(use_true_random=False),
+)
+def test_the_bins_of_reliability_hold_all_rows_and_make_the_calibration_error(
+    labels: int, rows: int, bins: int, random_: random.Random
+) -> None:
+    made = np.array(
+        [[random_.choice((0, 1, random_.random())) for _ in range(labels)] for _ in range(rows)],
+        np.float32,
+    )
+    targets = np.array([random_.randrange(labels) for _ in range(rows)])
+    found = reliability(targets, made, bins)
+    assert sum(one["rows"] for one in found) == rows
+    gaps = [one["rows"] * abs(one["confidence"] - one["accuracy"]) / rows for one in found]
+    assert sum(gaps) == pytest.approx(calibration_error(targets, made, bins), abs=1e-9)
+    for one in found:
+        assert one["low"] - 1e-6 <= one["confidence"] <= one["high"] + 1e-6
 
 
 def test_statistics_and_picture_are_written_beside(tmp_path: Path, models: dict[str, Path]) -> None:
