@@ -59,6 +59,7 @@ from sagemaker.train.configs import Compute, InputData, Networking, StoppingCond
 from pipelines.images import image
 from pipelines.instance_types import takes_volume_key
 from pipelines.settings import Settings
+from pipelines.tuning import KINDS
 
 # What the training container prints, and SageMaker turns into metrics.
 METRICS = {
@@ -84,7 +85,7 @@ class _Parameters:
         self.test_data = ParameterString("TestData", f"s3://{data}/test.csv")
         self.text_column = ParameterString("TextColumn", settings.text_column)
         self.label_column = ParameterString("LabelColumn", settings.label_column)
-        self.model_kind = ParameterString("ModelKind", "ngram")
+        self.model_kind = ParameterString("ModelKind", "ngram", enum_values=list(KINDS))
         self.epochs = ParameterInteger("Epochs", 20)
         self.learning_rate = ParameterFloat("LearningRate", 0.0)  # the kind's own
         self.batch_size = ParameterInteger("BatchSize", 0)
@@ -103,11 +104,6 @@ class _Parameters:
             "MaxCalibrationError", settings.max_calibration_error
         )
         self.allowed_regression = ParameterFloat("AllowedRegression", settings.allowed_regression)
-        self.approval_status = ParameterString(
-            "ApprovalStatus",
-            "PendingManualApproval",
-            enum_values=["PendingManualApproval", "Approved", "Rejected"],
-        )
         # What is known of the start, for the model's metadata.
         self.code_version = ParameterString("CodeVersion", "unknown")
         self.cause = ParameterString("Cause", "manual")
@@ -327,7 +323,7 @@ class _Line:
                 model_package_group_name=self._settings.model_package_group,
                 content_types=["text/csv", "application/jsonlines"],
                 response_types=["text/csv", "application/jsonlines"],
-                approval_status=given.approval_status,
+                approval_status="PendingManualApproval",  # who starts a run does not approve it
                 customer_metadata_properties={
                     "code_version": given.code_version,
                     "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,

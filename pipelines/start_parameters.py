@@ -7,6 +7,7 @@ has a network, stands in the definition. SageMaker would find the contradiction 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,21 @@ from pipelines.errors import UserError
 Document = dict[str, Any]
 
 _PARSERS: dict[str, Any] = {"Integer": int, "Float": float, "String": str, "Boolean": str}
+_SHARE: tuple[float, float] = (0, 1)
+# What a number may be, both included. A bar outside of it lets every model through, or none; a
+# hyperparameter would be refused in the training's container, by the same bounds.
+RANGES: dict[str, tuple[float, float]] = {
+    "MinAccuracy": _SHARE,
+    "MinMacroF1": _SHARE,
+    "MinClassRecall": _SHARE,
+    "MaxCalibrationError": _SHARE,
+    "AllowedRegression": _SHARE,
+    "TrainingInstanceCount": (1, math.inf),
+    "Epochs": (1, 1000),
+    "LearningRate": (0.0, 10.0),
+    "BatchSize": (0, 65536),
+    "Seed": (0, 2**31 - 1),
+}
 _JOBS = ("Training", "Processing")
 # The settings that make another definition.
 _SETTINGS = {
@@ -49,12 +65,17 @@ def _check_value(known: Mapping[str, Document], name: str, value: str) -> None:
         raise UserError(f"The pipeline has no parameter {name}; {hint}")
     kind = known[name]["Type"]
     try:
-        _PARSERS[kind](value)
+        parsed = _PARSERS[kind](value)
     except ValueError:
         raise UserError(f"Parameter {name}={value}: expected a value of type {kind}") from None
     allowed = known[name].get("EnumValues")
     if allowed and value not in allowed:
         raise UserError(f"Parameter {name}={value}: expected one of {', '.join(allowed)}")
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not low <= parsed <= high:  # nor is it so for "nan"
+            expected = f"between {low} and {high}" if high < math.inf else f"at least {low}"
+            raise UserError(f"Parameter {name}={value}: expected a number, {expected}")
 
 
 def _check_instance_type(jobs: list[Document], name: str, value: str) -> None:

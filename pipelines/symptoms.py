@@ -36,12 +36,21 @@ _RETRY = "`claimflow pipeline retry` goes on from here"
 # quoted in it: the name of a label may be any text.
 SYMPTOMS = (
     Symptom(
+        "wrong hyperparameter",
+        r"^AlgorithmError: hyperparameter ",
+        "the training was given a hyperparameter or kind of model that it does not take",
+        "start again with another value, as the reason expects it (`claimflow retrain -p "
+        "NAME=VALUE`): a retry keeps the parameters",
+        step="Train",
+    ),
+    Symptom(
         "bad data",
         r"The data did not pass validation|^AlgorithmError: (?!see the job log|the container was "
         r"killed|\w+(Error|Exception)\b|.*exit code: (?!1$)\d+$)",
-        "the labelled data is not fit to learn from, and was stopped before anything was paid for",
-        "mend the files that the reason names (`validation/report.json` of the execution tells "
-        "each check), add them, and start again: a retry would read the same data",
+        "the labelled data is not fit to learn from, and training was not begun",
+        "`validation/validation.json` of the execution tells each check: take the files at fault "
+        "out with `claimflow data remove`, add them mended with `claimflow data add`, and "
+        "start again with `claimflow retrain`; a retry would read the same data",
         step="Validate",
     ),
     Symptom(

@@ -66,7 +66,8 @@ def test_an_upsert_of_the_same_definition_changes_nothing(line: Line) -> None:
     [
         (("-p", "Epoch=3"), "did you mean Epochs?"),
         (("-p", "Epochs=many"), "expected a value of type Integer"),
-        (("-p", "ApprovalStatus=Yes"), "expected one of PendingManualApproval"),
+        (("-p", "ModelKind=gpt"), "expected one of bert, cnn, fasttext"),
+        (("-p", "MinAccuracy=80"), "expected a number, between 0 and 1"),
         (("-p", "Epochs"), "expected NAME=VALUE"),
         (("--train", "missing.csv"), "there is no such file"),
         (("--train", "data"), "this is a folder"),

@@ -25,7 +25,7 @@ LARGE = 16 << 20  # bytes: smaller files are there before a bar is drawn
 
 @click.group("data")
 def command() -> None:
-    """Labelled claims: add some, look at what there is; and data to try it with.
+    """Labelled claims: add and remove some, look at what there is; and data to try it with.
 
     \b
     Example:
@@ -63,6 +63,46 @@ def add(files: tuple[Path, ...], test: bool, replace: bool, as_json: bool) -> No
             print_json(_addition(added, settings.bucket("data"), starts_in))
             return
         _tell_addition(added, settings.bucket("data"), starts_in)
+
+
+@command.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@json_option
+def remove(names: tuple[str, ...], as_json: bool) -> None:
+    """Remove files of labelled claims, so that no later training reads them.
+
+    NAME is a key as `claimflow data show` tells it, a file's name, or the first 4 or more digits of
+    its SHA-256. The bucket keeps what was removed as an old version; data versions, and models that
+    have learned from them, stay as they are.
+
+    
+    Example:
+      claimflow data remove january.csv
+    """
+    from pipelines.data.datasets import Datasets
+
+    with aws() as place:
+        datasets, bucket = Datasets(place), place.settings.bucket("data")
+        removed, left = datasets.remove(names), datasets.labelled()
+        days = place.settings.deployment.old_version_days
+    if as_json:
+        print_json(
+            {
+                "removed": [f"s3://{bucket}/{one.key}" for one in removed],
+                "left": [f"s3://{bucket}/{one.key}" for one in left],
+                "kept_days": days,
+            }
+        )
+        return
+    for one in removed:
+        click.echo(plain(f"removed: s3://{bucket}/{one.key}, {_many(one.bytes, 'byte')}"))
+    click.echo(
+        f"kept as an old version in the bucket for {_many(days, 'day')}; "
+        "data versions keep their copies"
+    )
+    if any(one.set == "test" for one in removed):
+        click.echo("the test set is another one now: the next comparison is on new rows")
+    _tell_what_is_left(left)
 
 
 @command.command()
@@ -218,6 +258,16 @@ def _tell_addition(added: Addition, bucket: str, starts_in: int | None) -> None:
             f"next: a retraining starts by itself when nothing more was added for {starts_in} s; "
             "`claimflow retrain` starts it now"
         )
+
+
+def _tell_what_is_left(left: Sequence[LabelledFile]) -> None:
+    of_set = {name: [one for one in left if one.set == name] for name in ("train", "test")}
+    click.echo("left: " + "; ".join(f"{name} {_sized(of)}" for name, of in of_set.items()))
+    for name, option in (("train", ""), ("test", " --test")):
+        if not of_set[name]:
+            click.echo(f"next: `claimflow data add FILE{option}`, then `claimflow retrain`")
+            return
+    click.echo("next: `claimflow retrain`; what is removed starts no training by itself")
 
 
 def _show_all(datasets: Datasets, as_json: bool) -> None:

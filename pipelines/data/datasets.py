@@ -28,6 +28,7 @@ Progress = Callable[[LocalFile], AbstractContextManager[Callable[[int, int], Non
 
 _SHORT_SUM = 16  # hexadecimal digits in a file's name
 _ADDED = re.compile(rf"\d{{8}}T\d{{12}}Z-([0-9a-f]{{{_SHORT_SUM}}})-")
+_SUM = re.compile(r"[0-9a-f]{4,64}")  # or its beginning: shorter ones would be guesses
 _VERSION = re.compile(rf"{VERSIONS}([0-9a-f]{{16}})/")
 
 
@@ -105,6 +106,23 @@ class Datasets:
         for old in replaced:
             self._s3.delete_object(Bucket=self._bucket, Key=old)
         return Addition(tuple(added), tuple(replaced))
+
+    def remove(self, names: Sequence[str]) -> list[LabelledFile]:
+        """Takes files out of `labelled/`, each by its key or address, by its name (also the one
+        that it had before it was added), or by the beginning of its SHA-256. The bucket keeps them
+        as old versions, and the data versions their own copies.
+
+        Raises
+        ------
+        UserError
+            A name means no file, or more than one; then nothing is taken out.
+        """
+        there = self.labelled()
+        sums = self._sums(there)
+        found = list(dict.fromkeys(self._named(name, there, sums) for name in names))
+        for one in found:
+            self._s3.delete_object(Bucket=self._bucket, Key=one.key)
+        return found
 
     def labelled(self) -> list[LabelledFile]:
         """What lies in `labelled/` now, each set in the order in which it is merged."""
@@ -185,6 +203,29 @@ class Datasets:
                 sums[one.key] = match[1]
         return sums
 
+    def _named(
+        self, name: str, there: Sequence[LabelledFile], sums: dict[str, str]
+    ) -> LabelledFile:
+        key = name.removeprefix(f"s3://{self._bucket}/")
+        spellings = {name} if "/" in name else {name, _safe(name)}
+        found = [one for one in there if one.key == key] or [
+            one
+            for one in there
+            if spellings & _names(one.key)
+            or (_SUM.fullmatch(name) and sums.get(one.key, "").startswith(_short(name)))
+        ]
+        if len(found) > 1:
+            raise UserError(
+                f"{name} means {len(found)} files, {', '.join(one.key for one in found[:5])}"
+                f"{', …' if len(found) > 5 else ''}: give the key of one"
+            )
+        if not found:
+            raise UserError(
+                f"There is no file {name} in s3://{self._bucket}/{LABELLED}; "
+                "`claimflow data show` tells which there are"
+            )
+        return found[0]
+
     def _check_other_set(
         self, file: LocalFile, name: Set, there: Sequence[LabelledFile], sums: dict[str, str]
     ) -> None:
@@ -198,8 +239,8 @@ class Datasets:
     def _new_key(self, file: LocalFile, name: Set, place: int) -> str:
         """A key of its own, by which files that S3 gets in the same second keep their order."""
         now = datetime.now(timezone.utc) + timedelta(microseconds=place)
-        safe = re.sub(r"[^A-Za-z0-9._-]", "_", file.path.name)
-        return f"{LABELLED}{name}/{now:%Y%m%dT%H%M%S%fZ}-{_short(file.sha256)}-{safe}"
+        stamp = f"{now:%Y%m%dT%H%M%S%fZ}-{_short(file.sha256)}"
+        return f"{LABELLED}{name}/{stamp}-{_safe(file.path.name)}"
 
     def _upload(self, file: LocalFile, key: str, progress: Progress) -> None:
         done, lock = 0, threading.Lock()
@@ -216,3 +257,14 @@ class Datasets:
 
 def _short(sha256: str) -> str:
     return sha256[:_SHORT_SUM]
+
+
+def _safe(name: str) -> str:
+    """A file's name without what S3 would have to escape."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _names(key: str) -> set[str]:
+    """A file's name in the bucket, and the one that it had before it was added."""
+    name = key.rpartition("/")[2]
+    return {name, _ADDED.sub("", name, count=1)}

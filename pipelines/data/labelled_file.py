@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MAX_TEXT = 1 << 30  # characters, decompressed
 MAX_CELL = 1_000_000  # characters
 MAX_LINE = 4 * MAX_CELL
 BLOCK = 1 << 20
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,12 @@ def _rows(path: Path, file: io.BufferedReader[Any], columns: tuple[str, str]) ->
         rows = sum(1 for record in records if record)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
         raise UserError(f"{path}: damaged or cut short, it cannot be decompressed") from None
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        # It is raised for a block, which begins in the line after the last that was read.
+        before = len(_LINE_END.findall(error.object[: error.start]))
         raise UserError(
-            f"{path}: not UTF-8 after line {records.line_num:,}; expected CSV in UTF-8, plain, "
-            "gzip or xz"
+            f"{path}, line {records.line_num + before + 1:,}: not UTF-8; expected CSV in UTF-8, "
+            "plain, gzip or xz"
         ) from None
     except csv.Error as error:
         raise UserError(f"{path}, line {records.line_num:,}: not CSV: {error}") from None
@@ -127,6 +131,10 @@ def _check_header(path: Path, header: list[str], columns: tuple[str, str]) -> No
     if not header:
         raise UserError(f"{path}: empty; expected a header and rows")
     missing = [f'"{name}"' for name in columns if name not in header]
+    if missing and len(header) == 1:
+        for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+            if mark in header[0]:
+                raise UserError(f"{path}: separated by {name}; expected commas")
     if missing:
         raise UserError(
             f"{path}: no column {' and no column '.join(missing)} in its first line; the settings "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,99 @@ def test_what_is_only_taken_away_starts_no_training_by_itself(claims: Claims) ->
     told = claims.document("add", "--test", "--replace", path)
     assert told["replaced"] == [f"s3://{BUCKET}/labelled/test/plain.csv"]
     assert told["retraining_starts_in_seconds"] is None
+
+
+def test_a_removed_file_is_in_no_later_version_and_stays_in_the_earlier_ones(
+    claims: Claims,
+) -> None:
+    stays, bad = claims.add("good.csv", "one"), claims.add("bad.csv", "two")
+    test = claims.add("test.csv", "three", test=True)
+    before = claims.datasets.version(claims.pin())
+    (removed,) = claims.datasets.remove(["bad.csv"])
+    assert removed.key == bad
+    assert claims.listed() == [stays, test]
+    after = claims.datasets.version(claims.pin())
+    assert [one.key for one in after.train] == [stays]
+    assert claims.datasets.version(before.version) == before
+    (copy,) = [one.copy for one in before.train if one.key == bad]
+    assert claims.body(copy) == b"text,label\ntwo,fire\n"
+    assert claims.datasets.add([claims.folder / "bad.csv"]).is_change, "it can come back"
+
+
+@pytest.mark.parametrize("how", ["key", "address", "name", "old name", "sum", "short sum"])
+def test_a_file_is_removed_by_any_of_its_names(claims: Claims, how: str) -> None:
+    stays = claims.add("other.csv", "zero")
+    path = claims.file("März 1.csv", "one")
+    (added,) = claims.datasets.add([path]).files
+    name = {
+        "key": added.key,
+        "address": f"s3://{BUCKET}/{added.key}",
+        "name": added.key.rpartition("/")[2],
+        "old name": path.name,
+        "sum": added.file.sha256,
+        "short sum": added.file.sha256[:6],
+    }[how]
+    assert [one.key for one in claims.datasets.remove([name, name])] == [added.key]
+    assert claims.listed() == [stays]
+
+
+def test_what_others_have_put_is_removed_by_name_and_by_the_sum_in_its_version(
+    claims: Claims,
+) -> None:
+    claims.put("labelled/train/by hand.csv", b"text,label\none,fire\n")
+    claims.put("labelled/train/deep/er.csv", b"text,label\ntwo,fire\n")
+    claims.add("test.csv", "three", test=True)
+    version = claims.datasets.version(claims.pin())
+    (sha256,) = [one.sha256 for one in version.train if one.key.endswith("hand.csv")]
+    claims.datasets.remove([sha256, "er.csv"])
+    assert [one.set for one in claims.datasets.labelled()] == ["test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("c.csv", "There is no file c.csv in s3://.*/labelled/; `claimflow data show`"),
+        ("", "There is no file "),
+        ("labelled/train/", "There is no file"),
+        ("versions/files/x.json", "There is no file"),
+        ("../../a.csv", "There is no file"),
+        ("data/unique.csv", "There is no file"),
+        ("0123abcd", "There is no file"),
+        ("a.csv", "a.csv means 2 files, labelled/train/.*, labelled/.*: give the key of one"),
+    ],
+)
+def test_nothing_is_removed_where_a_name_is_unknown_or_ambiguous(
+    claims: Claims, name: str, said: str
+) -> None:
+    claims.add("unique.csv", "one")
+    claims.add("data_unique.csv", "two")
+    claims.add("a.csv", "three")
+    claims.add("a.csv", "four", test=True)
+    claims.put("versions/files/x.json", b"{}")
+    before = claims.listed()
+    done = claims.run("remove", "unique.csv", name)
+    assert isinstance(done.exception, UserError)
+    (line,) = str(done.exception).splitlines()
+    assert re.match(said, line)
+    assert claims.listed() == before
+
+
+def test_removing_tells_what_happens_next(claims: Claims) -> None:
+    train = [claims.add(name, name) for name in ("a.csv", "b.csv")]
+    test = claims.add("test.csv", "three", test=True)
+    first = claims.run("remove", "a.csv").output.splitlines()
+    assert first[0] == f"removed: s3://{BUCKET}/{train[0]}, 22 bytes"
+    assert "for 30 days; data versions keep their copies" in first[1]
+    assert first[2] == "left: train 1 file, 22 bytes; test 1 file, 22 bytes"
+    assert first[3].startswith("next: `claimflow retrain`; ")
+    second = claims.run("remove", "test.csv").output
+    assert "the next comparison is on new rows" in second
+    assert "next: `claimflow data add FILE --test`, then `claimflow retrain`" in second
+    claims.add("test.csv", "three", test=True)
+    told = claims.document("remove", "b.csv")
+    assert told["removed"] == [f"s3://{BUCKET}/{train[1]}"]
+    assert told["kept_days"] == 30
+    assert len(told["left"]) == 1 and test.rpartition("-")[2] in told["left"][0]
 
 
 def test_replace_without_test_is_misuse(claims: Claims) -> None:

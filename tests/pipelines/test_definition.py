@@ -34,7 +34,7 @@ KNOWN_DIFFERENCES = {
     r"^Register .*Containers/0: .*\('Environment' was unexpected": "as CreateModelPackage takes it",
     r"^Register Arguments: .*\('CustomerMetadataProperties', 'ModelApprovalStatus', "
     r"'SkipModelValidation' were unexpected": "as CreateModelPackage takes them",
-    r"^ApprovalStatus : .*'EnumValues' was unexpected": "the values that a parameter may have",
+    r"^ModelKind : .*'EnumValues' was unexpected": "the values that a parameter may have",
 }
 
 
@@ -254,6 +254,12 @@ def test_a_model_says_what_it_was_made_of(built: dict[str, Any]) -> None:
     }
     train = next(step for step in built["Steps"] if step["Name"] == "Train")["Arguments"]
     assert metadata["image"] == train["AlgorithmSpecification"]["TrainingImage"]
+
+
+def test_no_start_can_approve_the_model_that_it_makes(built: dict[str, Any]) -> None:
+    register = parse_definition(json.dumps(built)).steps["Register"].arguments
+    assert register["ModelApprovalStatus"] == "PendingManualApproval"
+    assert not [one["Name"] for one in built["Parameters"] if "Approval" in one["Name"]]
 
 
 def _jobs(settings: Settings) -> dict[str, Any]:

@@ -66,9 +66,12 @@ def test_rows_and_sum_are_those_that_the_function_counts(
         (b"\n\n", "empty; expected a header"),
         (b"text,label\n", "a header but no rows"),
         (b"text,category\nsecretly,b\n", 'no column "label" in its first line; the settings'),
+        (b"text;label\nsecretly;b\n", "separated by semicolons; expected commas"),
+        (b"text\tlabel\nsecretly\tb\n", "separated by tabs; expected commas"),
+        (b"secretly, really;,b\nx,y\n", 'no column "text" and no column "label"'),
         (b"secretly,fire\nb,fire\n", 'no column "text" and no column "label"'),
-        (b"text,label\nsecretly \xff,b\n", "not UTF-8 after line"),
-        ("text,label\nsecretly,b\n".encode("utf-16"), "not UTF-8 after line 0"),
+        (b"text,label\nsecretly \xff,b\n", "line 2: not UTF-8; expected CSV"),
+        ("text,label\nsecretly,b\n".encode("utf-16"), "line 1: not UTF-8"),
         (b"PK\x03\x04\x14\x00\x00\x00\x08\x00\xb5\x98", "not UTF-8"),
         (b'text,label\n"secretly,b\n', "line 2: not CSV"),
         (b"text,label\n" + b"secretly" * 200_000 + b",b\n", "line 2: not CSV"),
@@ -86,6 +89,19 @@ def test_what_cannot_be_labelled_claims_is_refused_in_one_line(
     path = tmp_path / "claims.csv"
     path.write_bytes(content)
     assert said in refused(path)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("line", [1, 2, 3, 1_000, 20_000])
+def test_the_line_that_is_not_utf_8_is_named(
+    tmp_path: Path, pack: Callable[[bytes], bytes], end: bytes, line: int
+) -> None:
+    lines = [b"text,label", *[b"pump leaks,water"] * 25_000]
+    lines[line - 1] = b"secretly \xff,water"
+    path = tmp_path / "claims.csv"
+    path.write_bytes(pack(end.join(lines)))
+    assert f"line {line:,}: not UTF-8" in refused(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

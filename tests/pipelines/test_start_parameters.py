@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from pipelines.control import build_definition
 from pipelines.errors import UserError
 from pipelines.settings import Settings
-from pipelines.start_parameters import check_parameters
+from pipelines.start_parameters import RANGES, check_parameters
+from pipelines.tuning import CARRIED
+from steps.hyperparameters import Hyperparameters
 
 
 @cache
@@ -39,7 +42,8 @@ GPU = "ml.g4dn.xlarge"
         {"TrainingInstanceType": "ml.c5.9xlarge"},
         {"TrainingInstanceType": "ml.p3.2xlarge", "ProcessingInstanceType": "ml.m5.xlarge"},
         {"MlflowTrackingUri": "none"},
-        {"ApprovalStatus": "Approved"},
+        {"MinAccuracy": "0", "MaxCalibrationError": "1", "AllowedRegression": "0.5"},
+        {"TrainingInstanceCount": "1", "LearningRate": "0", "BatchSize": "0"},
     ],
 )
 def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
@@ -51,7 +55,16 @@ def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
     [
         ("Epoch", "3", "did you mean Epochs?"),
         ("Epochs", "many", "expected a value of type Integer"),
-        ("ApprovalStatus", "Yes", "expected one of PendingManualApproval, Approved, Rejected"),
+        ("ApprovalStatus", "Approved", "The pipeline has no parameter ApprovalStatus"),
+        ("ModelKind", "gpt", "expected one of bert, cnn, fasttext, lstm, ngram, textcnn"),
+        ("MinAccuracy", "80", "MinAccuracy=80: expected a number, between 0 and 1"),
+        ("MinMacroF1", "-0.1", "between 0 and 1"),
+        ("MinClassRecall", "1.01", "between 0 and 1"),
+        ("MaxCalibrationError", "nan", "between 0 and 1"),
+        ("AllowedRegression", "inf", "between 0 and 1"),
+        ("TrainingInstanceCount", "0", "at least 1"),
+        ("Epochs", "0", "between 1 and 1000"),
+        ("Seed", "-1", "between 0 and 2147483647"),
         ("TrainingInstanceType", "ml.p5.48xlarge", "does not run on ml.p5.48xlarge"),
         ("ProcessingInstanceType", "large", "is no instance type"),
     ],
@@ -60,6 +73,20 @@ def test_a_value_that_nothing_takes_is_refused_in_one_line(
     name: str, value: str, said: str
 ) -> None:
     assert said in refusal(defined(), **{name: value})
+
+
+def test_a_hyperparameters_bounds_are_those_of_the_steps() -> None:
+    bounds = {
+        CARRIED[item.name]: (item.metadata["low"], item.metadata["high"])
+        for item in fields(Hyperparameters)
+        if item.name in CARRIED and "low" in item.metadata
+    }
+    assert bounds == {name: RANGES[name] for name in RANGES.keys() & set(CARRIED.values())}
+
+
+def test_every_range_is_of_a_parameter_that_there_is_and_holds_its_default() -> None:
+    defaults = {one["Name"]: one["DefaultValue"] for one in defined()["Parameters"]}
+    check_parameters(defined(), {name: str(defaults[name]) for name in RANGES})
 
 
 @pytest.mark.parametrize(

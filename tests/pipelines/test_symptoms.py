@@ -7,6 +7,8 @@ import re
 import pytest
 
 from pipelines.symptoms import SYMPTOMS, UNKNOWN, likely_cause
+from steps.errors import InputError
+from steps.hyperparameters import parse
 
 ALGORITHM = "AlgorithmError: {}, exit code: 1"
 DENIED = (
@@ -15,7 +17,24 @@ DENIED = (
     "sagemaker:CreateTrainingJob on resource: arn:aws:sagemaker:eu-west-1:1:training-job/x because "
     "no identity-based policy allows it"
 )
+GPT = "hyperparameter kind is 'gpt', expected one of: ngram, fasttext"
 SAID = [
+    ("Train", ALGORITHM.format(GPT), "wrong hyperparameter"),
+    (
+        "Train",
+        ALGORITHM.format("hyperparameter epochs is 0, expected between 1 and 1000"),
+        "wrong hyperparameter",
+    ),
+    (
+        "Train",
+        ALGORITHM.format("hyperparameter 'filters' does not exist for kind 'ngram'"),
+        "wrong hyperparameter",
+    ),
+    (
+        "Train",
+        ALGORITHM.format("hyperparameter class_weights has a weight for 'Out of memory', which"),
+        "wrong hyperparameter",
+    ),
     ("Validate", ALGORITHM.format("The data did not pass validation: 3 nulls."), "bad data"),
     ("Validate", ALGORITHM.format("claims.csv, line 7: expected 2 cells, found 3"), "bad data"),
     ("Validate", f"AlgorithmError: The data did not pass validation: {'x' * 1000}", "bad data"),
@@ -108,6 +127,22 @@ def test_bad_data_is_what_validate_alone_tells() -> None:
     reason = ALGORITHM.format("claims.csv has no rows")
     assert likely_cause("Validate", reason).symptom == "bad data"
     assert likely_cause("Train", reason) == UNKNOWN
+
+
+@pytest.mark.parametrize("symptom", ["bad data", "wrong hyperparameter"])
+def test_what_a_retry_would_only_repeat_is_not_retried(symptom: str) -> None:
+    (advice,) = [one.advice for one in SYMPTOMS if one.name == symptom]
+    assert "claimflow pipeline retry" not in advice
+    assert "a retry " in advice
+    assert "`claimflow retrain" in advice
+
+
+def test_a_refusal_of_the_steps_own_is_known_as_theirs() -> None:
+    for texts in ({"kind": "gpt"}, {"epochs": "0"}, {"epochs": "many"}, {"epoch": "1"}):
+        with pytest.raises(InputError) as refused:
+            parse(texts)
+        reason = ALGORITHM.format(refused.value)
+        assert likely_cause("Train", reason).symptom == "wrong hyperparameter"
 
 
 def test_the_log_counts_where_the_reason_says_nothing() -> None:
