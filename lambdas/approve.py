@@ -90,9 +90,12 @@ def judge(evaluation: Mapping[str, Any], accuracy: float, regression: float) -> 
     lost = _number(comparison, "regression_high")
     if has_champion is not True or lost is None:
         return Verdict(False, "the evaluation tells of no comparison with the champion")
-    told = f"noise included it may be {lost:.4f} of accuracy worse than the champion"
+    if lost < 0:
+        told = f"noise included it gains at least {-lost:.4f} of accuracy on the champion"
+    else:
+        told = f"noise included it may lose {abs(lost):.4f} of accuracy against the champion"
     if lost > regression:
-        return Verdict(False, f"{told}, expected at most {regression}")
+        return Verdict(False, f"{told}, expected to lose at most {regression}")
     return Verdict(True, f"accuracy {reached:.4f}; {told}")
 
 

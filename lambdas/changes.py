@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ DATA = ("TrainData", "TestData")
 IMAGES = ("ImageUri", "TrainingImage", "Image")
 BRANCHES = ("IfSteps", "ElseSteps")
 LONGEST_VALUE = 80  # characters
+_VERSION = re.compile(r"/versions/([0-9a-f]{16})/")
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,34 @@ def _data(then: Source, now: Source) -> Iterator[str]:
     if then.data is not None and now.data is not None:
         for name, subject in zip(layout.SETS, ("data", "test data"), strict=True):
             found += _files(subject, then.data.files(name), now.data.files(name))
-    before, after = (_shown(one.content.parameters.get(DATA[0])) for one in (then, now))
-    yield from found or [f"data: {before} → {after}"]
+    yield from found or _moved(then.content, now.content)
+
+
+def _moved(then: Content, now: Content) -> Iterator[str]:
+    """Data that cannot be compared, by where it lies."""
+    for name, subject in zip(DATA, ("data", "test data"), strict=True):
+        before, after = (str(one.parameters.get(name)) for one in (then, now))
+        if before != after:
+            yield f"{subject}: {' → '.join(_places(before, after))}"
+
+
+def _places(*addresses: str) -> list[str]:
+    """Data versions by their names, other addresses by as many of their last parts as differ."""
+    parts = [" ".join(one.split()).rstrip("/").split("/") for one in addresses]
+    length = 2
+    while length < max(map(len, parts)) and len({tuple(one[-length:]) for one in parts}) == 1:
+        length += 1
+    found = [_VERSION.search(one) for one in addresses]
+    if len({version and version[1] for version in found}) == 1:
+        found = [None] * len(found)
+    return [
+        f"version {version[1]}" if version else _end("/".join(one[-length:]))
+        for version, one in zip(found, parts, strict=True)
+    ]
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"…{text[1 - LONGEST_VALUE :]}"
 
 
 def _files(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lambdas.changes import Content
+from lambdas.changes import DATA, Content
 from lambdas.errors import RetrainError
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
 LONGEST = timedelta(days=28)  # for which an execution may run
+MOST_COMPARED = 30  # executions that may have settled the same: one or two requests each
 GATE = "ModelRejected"  # the step that says that the model missed a bar
 
 SETTLED = ("Succeeded", "Rejected")
+MAYBE_SETTLED = (*SETTLED, "Failed")
 ENDED = (*SETTLED, "Failed", "Stopped", "Stopping")
 
 
@@ -27,7 +30,7 @@ class Execution:
     """One execution.
 
     `outcome` is the service's word for its status, but for "Rejected": it failed because its model
-    missed a bar. That is only found out of those that a `History` needs it of.
+    missed a bar. That is only found out down to the newest that settled something.
     """
 
     arn: str
@@ -37,8 +40,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class History:
-    """The executions that may matter, newest first: all that may run still, and those since the
-    newest that settled what it was started for."""
+    """The executions that may matter, newest first: all that may run still, those since the newest
+    that settled what it was started for, and `MOST_COMPARED` that may have settled something."""
 
     executions: Sequence[Execution]
 
@@ -49,6 +52,12 @@ class History:
     @cached_property
     def settled(self) -> Execution | None:
         return next((one for one in self.executions if one.outcome in SETTLED), None)
+
+    @property
+    def maybe_settled(self) -> Sequence[Execution]:
+        """Those that settled something, and those that may have: a failure may be a missed bar."""
+        found = (one for one in self.executions if one.outcome in MAYBE_SETTLED)
+        return list(islice(found, MOST_COMPARED))
 
     @cached_property
     def ended(self) -> Execution | None:
@@ -83,27 +92,43 @@ class Executions:
     def history(self) -> History:
         found: list[Execution] = []
         settled: Execution | None = None
+        compared = 0
         pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
             PipelineName=self._pipeline, SortBy="CreationTime", SortOrder="Descending"
         )
         for summary in (one for page in pages for one in page["PipelineExecutionSummaries"]):
             arn, started = summary["PipelineExecutionArn"], summary["StartTime"]
             outcome: str = summary["PipelineExecutionStatus"]
-            if settled and settled.started - started > LONGEST:
+            if settled and settled.started - started > LONGEST and compared >= MOST_COMPARED:
                 break
             if outcome == "Failed" and settled is None and self._missed_a_bar(arn):
                 outcome = "Rejected"
             found.append(Execution(arn, started, outcome))
+            compared += outcome in MAYBE_SETTLED
             if outcome in SETTLED:
                 settled = settled or found[-1]
         return History(found)
 
+    def settled_with(self, content: Content, history: History) -> Execution | None:
+        """The newest execution that settled this content, which names its data.
+
+        An execution of other data is known by its parameters alone, so most cost one request.
+        """
+        for one in history.maybe_settled:
+            given = self.parameters(one)
+            if any(given.get(name) != content.given.get(name) for name in DATA):
+                continue
+            if self._content(one, given).digest != content.digest:
+                continue
+            if one.outcome in SETTLED:
+                return one
+            if self._missed_a_bar(one.arn):
+                return replace(one, outcome="Rejected")
+        return None
+
     def content(self, execution: Execution) -> Content:
         """What an execution ran, or runs, with."""
-        described = self._sagemaker.describe_pipeline_definition_for_execution(
-            PipelineExecutionArn=execution.arn
-        )
-        return Content(_document(described["PipelineDefinition"]), self.parameters(execution))
+        return self._content(execution, self.parameters(execution))
 
     def parameters(self, execution: Execution) -> Mapping[str, str]:
         """Those that an execution was started with, perhaps without those left at their default."""
@@ -122,6 +147,12 @@ class Executions:
             ClientRequestToken=token,
         )
         return started["PipelineExecutionArn"]
+
+    def _content(self, execution: Execution, given: Mapping[str, str]) -> Content:
+        described = self._sagemaker.describe_pipeline_definition_for_execution(
+            PipelineExecutionArn=execution.arn
+        )
+        return Content(_document(described["PipelineDefinition"]), given)
 
     def _missed_a_bar(self, arn: str) -> bool:
         pages = self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(

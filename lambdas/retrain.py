@@ -7,7 +7,7 @@ People, CI and a schedule call the function itself; new labelled data and drift 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, TypedDict
@@ -41,9 +41,9 @@ class Result(TypedDict):
     ----------
     execution: the ARN of the one that was started, that runs already with the same content, or
         that has settled it.
-    changes: since `previous`, in sentences.
-    previous: the newest execution that succeeded or whose model missed a bar; without one, the
-        newest that ended at all.
+    changes: since the newest execution that succeeded or whose model missed a bar, in sentences.
+    previous: that one; without one, the newest that ended at all; where an older one has settled
+        the same, that older one.
     """
 
     outcome: Literal["started", "running", "unchanged"]
@@ -127,8 +127,13 @@ class Retrainer(messages.Handler):
         )
         if running := self._running(history, now.content):
             result["execution"] = running.arn
-        elif settled and not result["changes"] and not request.again:
-            result |= {"outcome": "unchanged", "execution": settled.arn}
+        elif not request.again and (same := self._settled(history, result["changes"], now.content)):
+            result |= {
+                "outcome": "unchanged",
+                "execution": same.arn,
+                "previous": same.arn,
+                "previous_outcome": same.outcome,
+            }
         else:
             result |= {
                 "outcome": "started",
@@ -191,6 +196,15 @@ class Retrainer(messages.Handler):
             if self._executions.content(execution).digest == content.digest:
                 return execution
         return None
+
+    def _settled(
+        self, history: History, changed: Sequence[str], content: Content
+    ) -> Execution | None:
+        """The newest execution that has settled the same: after a training with other parameters,
+        for once, it is not the newest of all."""
+        if history.settled and not changed:
+            return history.settled
+        return self._executions.settled_with(content, history)
 
     def _start(
         self, request: Request, content: Content, data: DataVersion, history: History

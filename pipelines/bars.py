@@ -73,7 +73,11 @@ def _regression(comparison: Mapping[str, Any], bar: float) -> Bar:
     if not passed:
         sentence += f": even the lower bound is {_shown(gap, gap)} too much"
     elif lost > bar:
-        sentence += ": more than that is lost, but it may be chance"
+        sentence += (
+            ": that more than that is lost may be chance"
+            if low > 0
+            else ": that it loses at all may be chance"
+        )
     return Bar(_REGRESSION, low, bar, passed, sentence)
 
 

@@ -214,6 +214,10 @@ class Control:
         document: dict[str, Any] = json.loads(body.read())
         return document
 
+    def check(self, parameters: Mapping[str, str]) -> None:
+        """Raises UserError where the stored pipeline does not take these values."""
+        check_parameters(self._definition(), parameters)
+
     def parameters(self, execution: str) -> dict[str, str]:
         """What an execution runs with: what it was given, else what its definition has. (AWS does
         not say whether it lists a parameter that was left at its default.)"""

@@ -15,12 +15,14 @@ from typing import Any, Literal
 from pipelines.aws import Aws
 from pipelines.bars import Bar, judged
 from pipelines.control import Control
+from pipelines.diagnosis import Diagnosis, diagnose
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
 from pipelines.job_costs import JobCost, job_costs
 
 Cause = Literal["push", "manual", "schedule"]
 Outcome = Literal["registered", "rejected", "failed", "stopped", "running"]
+_MOST_COMPARED = 30  # versions that may have the same artifact: a request each
 FUNCTION_SECONDS = 900  # that Lambda gives the function, which may have much new data to count
 
 
@@ -57,6 +59,8 @@ class Decision:
             return f"started execution {name}"
         if self.outcome == "running":
             return f"execution {name} runs already, with the same code and data"
+        if self.changes:
+            return f"execution {name} had the same code and data: there is nothing to do"
         return f"nothing has changed since execution {name}: there is nothing to do"
 
 
@@ -73,6 +77,8 @@ class Report:
     costs: list[JobCost] = field(default_factory=list)
     version: int | None = None  # of the registered model
     approval: str | None = None
+    same_as: int | None = None  # an older version with the same artifact, where Train was cached
+    diagnosis: Diagnosis | None = None  # of one that failed or was stopped
 
 
 class Retraining:
@@ -120,12 +126,14 @@ class Retraining:
             return Report(request, decision, outcome, status)
         execution, sagemaker = status.arn, self._aws.client("sagemaker")
         evaluation = self.control.evaluation(execution)
-        version = approval = None
+        version = approval = same_as = None
         registered = self.control.registered(execution)
         if registered:
             version = int(registered.rpartition("/")[2])
             package = sagemaker.describe_model_package(ModelPackageName=registered)
             approval = package["ModelApprovalStatus"]
+            if is_train_cached(status):
+                same_as = self._same_as(package)
         return Report(
             request,
             decision,
@@ -136,7 +144,35 @@ class Retraining:
             job_costs(sagemaker, status.steps),
             version,
             approval,
+            same_as,
+            diagnose(self._aws, execution) if outcome in ("failed", "stopped") else None,
         )
+
+    def _same_as(self, package: Mapping[str, Any]) -> int | None:
+        """The newest version before this one that has its artifact, of those just before it."""
+        sagemaker = self._aws.client("sagemaker")
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=package["ModelPackageGroupName"]
+        )
+        versions = {
+            one["ModelPackageVersion"]: one["ModelPackageArn"]
+            for page in pages
+            for one in page["ModelPackageSummaryList"]
+            if one["ModelPackageVersion"] < package["ModelPackageVersion"]
+        }
+        for version in sorted(versions, reverse=True)[:_MOST_COMPARED]:
+            other = sagemaker.describe_model_package(ModelPackageName=versions[version])
+            if _artifact(other) == _artifact(package):
+                return int(version)
+        return None
+
+
+def is_train_cached(status: ExecutionStatus) -> bool:
+    return any(step.name == "Train" and step.is_cached for step in status.steps)
+
+
+def _artifact(package: Mapping[str, Any]) -> str:
+    return str(package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"])
 
 
 def _raise(name: str, document: Mapping[str, Any]) -> None:

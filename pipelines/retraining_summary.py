@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from pipelines.execution_status import StepStatus
 from pipelines.job_costs import PRICES_OF, JobCost
-from pipelines.retraining import Report
+from pipelines.retraining import Report, is_train_cached
+from pipelines.symptoms import UNKNOWN
 
 _SHOWN_CLASSES = 30
 _FIGURES = ("accuracy", "macro_f1", "weighted_f1", "worst_class_recall", "calibration_error")
@@ -37,10 +38,22 @@ def next_step(report: Report) -> str:
         return "More or better labelled data (`claimflow data add`), or other parameters."
     if report.outcome == "running":
         return "A second `claimflow retrain` follows it to its end."
-    return (
-        f"`claimflow pipeline diagnose {name}` shows the likely cause, `claimflow pipeline retry "
-        f"{name}` resumes at the step that failed."
-    )
+    more = f"`claimflow pipeline diagnose {name}` shows more, its log too."
+    if report.diagnosis is None or not report.diagnosis.advice:
+        return more
+    told = f"{report.diagnosis.cause}: {report.diagnosis.advice}. {more}"
+    if report.diagnosis.symptom == UNKNOWN.symptom:
+        return told[0].upper() + told[1:]
+    return f"Likely {told}"
+
+
+def same_model(report: Report) -> str:
+    """That this model was there before, where it was not trained anew; else empty."""
+    if report.decision.outcome == "unchanged" or not is_train_cached(report.status):
+        return ""
+    if report.same_as is None:
+        return "Train was cached: this is the same model as that of an earlier execution."
+    return f"Train was cached: this is the same model as version {report.same_as}."
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -63,12 +76,18 @@ def document(report: Report) -> dict[str, Any]:
         "estimate": {"dollars": _dollars(report.costs), "prices_of": PRICES_OF, "jobs": jobs},
         "version": report.version,
         "approval": report.approval,
+        "same_as": report.same_as,
     }
 
 
 def markdown(report: Report, region: str | None = None) -> str:
     """The report for people; with a region, links to AWS's console."""
-    parts = [f"## Retraining: {_cell(headline(report))}", _origin(report), _changes(report)]
+    parts = [
+        f"## Retraining: {_cell(headline(report))}",
+        same_model(report),
+        _origin(report),
+        _changes(report),
+    ]
     if report.status.steps:
         parts.append(_steps(report, region))
     if report.bars:
@@ -105,13 +124,19 @@ def _origin(report: Report) -> str:
         ["execution", decision.execution],
         ["data version", f"{decision.data_version} ({decision.manifest})"],
     ]
-    if decision.previous:
+    if decision.previous and decision.previous != decision.execution:
         rows.append(["before it", f"{decision.previous} ({decision.previous_outcome})"])
     return _table(["", ""], rows)
 
 
 def _changes(report: Report) -> str:
-    changes = report.decision.changes
+    decision = report.decision
+    changes = decision.changes
+    if decision.outcome == "unchanged" and changes:
+        return (
+            "### What has changed\n\nNothing since this execution; since the newest:\n\n"
+            + "\n".join(f"- {_cell(one)}" for one in changes)
+        )
     told = "\n".join(f"- {_cell(one)}" for one in changes) if changes else "Nothing."
     return f"### What has changed\n\n{told}"
 

@@ -230,6 +230,7 @@ def _report(measured: _Measured, model: Classifier) -> dict[str, Any]:
         },
         "model": {
             "kind": model.info["kind"],
+            "hyperparameters": model.info.get("hyperparameters", {}),
             "versions": model.info.get("versions", {}),
             "training_data": model.info.get("training_data", {}),
         },

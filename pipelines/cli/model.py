@@ -89,7 +89,7 @@ def show(version: int, as_json: bool) -> None:
             return
         lines = {
             "version": str(found.version),
-            "approval": f"{found.approval} {found.reason}".strip(),
+            "approval": found.verdict,
             "created": f"{found.created:%Y-%m-%d %H:%M:%S}",
             "artifact": found.artifact,
             **(found.metadata or {}),
@@ -130,16 +130,20 @@ def _decide(version: int, approve: bool, why: str) -> None:
         click.echo(f"version {decided.version}: {decided.approval}")
         versions = models.versions()
         predicting, ceiling = models.predicting(versions), models.serving.ceiling()
-        if approve and ceiling and version > ceiling.version:
+        is_held_back = approve and ceiling is not None and version > ceiling.version
+        if ceiling and is_held_back:
             click.echo(f"version {version} does not predict: {ceiling.sentence}; {LIFT}")
         if predicting is None:
             click.echo("no approved version may predict now: new uploads wait until one does")
         elif predicting.version != version:
-            rest = ", up to the ceiling" if ceiling else ""
-            click.echo(
-                f"version {predicting.version} predicts: it is the newest that is approved{rest} "
-                f"(`claimflow model reject {predicting.version}` takes it out)"
-            )
+            told = f"version {predicting.version} predicts: it is the newest that is approved"
+            if not ceiling:
+                told += f" (`claimflow model reject {predicting.version}` takes it out)"
+            elif is_held_back:
+                told += ", up to the ceiling"
+            else:
+                told += f", up to the ceiling of the rollback ({LIFT})"
+            click.echo(told)
 
 
 @command.command()
@@ -219,7 +223,9 @@ def card(version: int, output: Path | None) -> None:
 
     folder = output or Path("models") / str(version)
     with aws() as place:
-        found = Lineages(place).of(Models(place).show(version))
+        models = Models(place)
+        found = Lineages(place).of(models.show(version))
+        found.decision = models.decision_on(found.model)
         texts = {
             "model_card.json": json.dumps(content(found), indent=1, ensure_ascii=False),
             "model_card.html": page(found, place.settings.model_package_group),

@@ -49,7 +49,12 @@ class _Interrupted(BaseException):
 )
 @click.option("--commit", metavar="SHA", help="The commit of the code; without it, git is asked.")
 @parameter_option
-@click.option("--again", is_flag=True, help="Also where nothing has changed.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Also where nothing has changed. Cached steps "
+    "are not run again: where Train is one, a version with the same model is registered.",
+)
 @click.option("--images/--no-images", default=True, help="Build and push what ECR does not have.")
 @click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
 @click.option(
@@ -77,6 +82,7 @@ def command(
 
     Example: claimflow retrain -p Epochs=5 --summary summary.md
     """
+    from pipelines.cli.report import report_at_the_end
     from pipelines.control import code_version
     from pipelines.retraining import FunctionFailedError, Request, Retraining
 
@@ -103,9 +109,12 @@ def command(
             if images and not is_local:
                 _push(place, tell)
             tell(f"pipeline {place.settings.pipeline_name}: {retraining.upsert()}")
+            retraining.control.check(request.parameters)
             decision = retraining.ask(request)
             _tell_decision(decision, tell)
             status = _end(retraining, decision, wait, as_json)
+            if status.has_ended and decision.outcome != "unchanged":
+                report_at_the_end(place, decision.execution)
             report = retraining.report(request, decision, status)
             _hand_over(report, summary, None if is_local else place.settings.region, as_json)
         except FunctionFailedError as error:
@@ -131,8 +140,9 @@ def _push(place: Aws, tell: Any) -> None:
 
 
 def _tell_decision(decision: Decision, tell: Any) -> None:
+    is_old = decision.outcome == "unchanged"  # the newest execution had other content
     for change in decision.changes:
-        tell(f"changed: {change}")
+        tell(f"changed{' since the newest execution' if is_old else ''}: {change}")
     tell(f"data version {decision.data_version}")
     tell(decision.sentence)
 
@@ -151,7 +161,13 @@ def _end(retraining: Retraining, decision: Decision, wait: bool, as_json: bool) 
 
 
 def _hand_over(report: Report, summary: Path | None, region: str | None, as_json: bool) -> None:
-    from pipelines.retraining_summary import document, headline, markdown, next_step
+    from pipelines.retraining_summary import (
+        document,
+        headline,
+        markdown,
+        next_step,
+        same_model,
+    )
 
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
@@ -160,6 +176,8 @@ def _hand_over(report: Report, summary: Path | None, region: str | None, as_json
         print_json(document(report))
         return
     click.echo(plain(headline(report)))
+    if same := same_model(report):
+        click.echo(same)
     for bar in report.bars:
         click.echo(f"{'passed' if bar.passed else 'missed'}: {bar.sentence}")
     click.echo(f"next: {next_step(report)}")

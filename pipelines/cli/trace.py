@@ -34,8 +34,14 @@ def command(what: str, limit: int, as_json: bool) -> None:
       claimflow trace s3://claimflow-dev-results-…/results/claims.csv/…/predictions.csv
       claimflow trace 3
     """
+    from pipelines.errors import UserError
     from pipelines.registry.trace import Traces
 
+    if not what.strip():
+        raise UserError(
+            "Nothing to trace: give the s3 address of results or of an upload, an upload's id, or "
+            "the number of a model version"
+        )
     with aws() as place:
         found = Traces(place).of(what, limit).document()
     if as_json:

@@ -11,6 +11,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from pipelines.registry import facts
 from pipelines.registry.facts import (
     ETHICS,
     MOST_CLASSES,
@@ -117,7 +118,7 @@ def _evaluation(found: Lineage) -> list[Document]:
     ]
     if champion:
         data = [_number(one.name, one.champion or 0.0) for one in champion]
-        groups.append({"name": "the champion before it", "metric_data": data})
+        groups.append({"name": facts.champion(found), "metric_data": data})
     if by_label := _by_label(found):
         groups.append({"name": "by label", "metric_data": by_label})
     rows = found.evaluation["challenger"].get("rows")

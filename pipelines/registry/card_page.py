@@ -57,10 +57,9 @@ def page(found: Lineage, name: str) -> str:
     """The card of a version of the model of this name, as a whole document."""
     model = found.model
     title = f"Model card: {name}, version {model.version}"
-    verdict = f"{model.approval}: {model.reason}" if model.reason else model.approval
     body = [
         f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">{_text(verdict)}</p>',
+        f'<p class="soft">{_text(model.verdict)}</p>',
         f"<p>{_text(facts.purpose(found))}</p>",
         _section("Intended use", f"<p>{_text(facts.USES)}</p>"),
         _section(
@@ -96,7 +95,7 @@ def _figures(found: Lineage) -> str:
     rows = found.evaluation["challenger"].get("rows", 0)
     champion = any(one.champion is not None for one in shown)
     caption = f"On {rows:,} test rows" + (
-        ", beside the champion of that time" if champion else "; there was no champion to compare"
+        f", beside {facts.champion(found)}" if champion else "; there was no champion to compare"
     )
     return _table(
         caption,

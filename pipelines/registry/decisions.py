@@ -60,7 +60,8 @@ class Decision:
     @property
     def line(self) -> str:
         """All of it, for people."""
-        who = f"  by {self.who}" if self.who else ""
+        is_told = self.what.endswith(" automatically")  # by whom
+        who = f"  by {self.who}" if self.who and not is_told else ""
         why = f": {self.why}" if self.why else ""
         return f"{self.at}  {self.sentence}{who}{why}"
 

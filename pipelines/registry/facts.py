@@ -44,6 +44,8 @@ ETHICS = (
     "people than on others was not measured."
 )
 UNRATED = "Nobody has rated it: the rating is for the organisation that uses the model to give."
+# What stands for 0, where the training chooses: `steps/hyperparameters.py`.
+_CHOSEN = {"learning_rate": "the kind's own", "batch_size": "by the number of rows"}
 _Z = 1.959963984540054  # 95 % of the normal distribution lie within plus and minus this
 
 
@@ -133,12 +135,14 @@ def made(found: Lineage) -> dict[str, str]:
     if manifest:
         for name in SETS:
             files = manifest.files(name)
-            rows[name] = f"{row_count(files):,} in {len(files)} files"
+            noun = "file" if len(files) == 1 else "files"
+            rows[name] = f"{row_count(files):,} in {len(files):,} {noun}"
     versions = info.get("versions") or {}
     return {
         "version": str(found.model.version),
         "kind": str(info.get("kind", "")),
         "registered": found.model.created.isoformat(timespec="seconds"),
+        "decision": _decided(found),
         "execution": found.execution_arn,
         "cause": found.noted("cause"),
         "code_version": found.noted("code_version"),
@@ -148,6 +152,7 @@ def made(found: Lineage) -> dict[str, str]:
         "data_version": manifest.version if manifest else "",
         "train_data": found.noted("train_data"),
         "train_rows": rows.get("train", ""),
+        "rows_left_to_learn_from": merged(found),
         "test_data": found.noted("test_data"),
         "test_rows": rows.get("test", ""),
         "training_rows_sha256": str((info.get("training_data") or {}).get("sha256", "")),
@@ -157,11 +162,51 @@ def made(found: Lineage) -> dict[str, str]:
     }
 
 
+def champion(found: Lineage) -> str:
+    """The model that the version was compared with, by its version if the execution tells it."""
+    step = found.step("Champion")
+    version = step.answer.get("version", "") if step else ""
+    told = "the champion of that time"
+    return f"{told}, version {version}" if version.isdecimal() and int(version) else told
+
+
+def merged(found: Lineage) -> str:
+    """Why fewer rows were learnt from than the files have; empty if all were, or it is not known:
+    `merged` in `validation.json`."""
+    counts = found.validation.get("merged")
+    names = ("rows_in", "relabelled", "leaks_removed", "rows_out")
+    if not isinstance(counts, dict) or any(type(counts.get(name)) is not int for name in names):
+        return ""
+    rows_in, relabelled, leaks, rows_out = (counts[name] for name in names)
+    reasons = [
+        f"{relabelled:,} replaced by a later file's label of the same text" * bool(relabelled),
+        f"{leaks:,} taken out because the test set has their text" * bool(leaks),
+    ]
+    told = ", ".join(filter(None, reasons))
+    return f"{rows_out:,} of {rows_in:,}: {told}" if told else ""
+
+
+def _decided(found: Lineage) -> str:
+    """Who decided on the version, and when."""
+    if found.decision is None:
+        return ""
+    by = f" by {found.decision.who}" if found.decision.who else ""
+    return f"{found.decision.what}{by} at {found.decision.at}"
+
+
 def hyperparameters(found: Lineage) -> dict[str, str]:
-    """As the training job got them."""
+    """As the training job got them; where that leaves the choice to the training, what it chose, or
+    by what it chooses."""
     train = found.step("Train")
     given: Mapping[str, str] = train.job.get("HyperParameters", {}) if train else {}
-    return {name: str(value) for name, value in sorted(given.items())}
+    used = model_info(found).get("hyperparameters") or {}
+    return {name: _hyperparameter(name, str(given[name]), used) for name in sorted(given)}
+
+
+def _hyperparameter(name: str, given: str, used: Mapping[str, Any]) -> str:
+    if name not in _CHOSEN or given.strip("0.") or not given:
+        return given
+    return str(used.get(name) or _CHOSEN[name])
 
 
 def trained_labels(found: Lineage) -> dict[str, int]:

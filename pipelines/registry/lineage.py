@@ -19,6 +19,7 @@ from pipelines.data.versions import Manifest
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
+    from pipelines.registry.decisions import Decision
     from pipelines.registry.models import ModelVersion
 
 Document = dict[str, Any]
@@ -38,6 +39,7 @@ class Step:
     Attributes
     ----------
     cached_from: the execution that the job ran in, if it was not this one.
+    answer: what the function of a Lambda step gave back.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Step:
     job_arn: str = ""
     cached_from: str = ""
     job: Document = field(default_factory=dict)
+    answer: dict[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> str:
@@ -80,7 +83,8 @@ class Lineage:
     parameters: of the execution.
     manifest_uri, manifest: the immutable version of the data.
     evaluation_uri, evaluation: `evaluation.json`.
-    validation_uri: the folder of the report on the data.
+    validation_uri, validation: the folder of the report on the data, and `validation.json` in it.
+    decision: the record that the version's approval comes from; who looks for it sets it.
     tracking: `address`, `experiment` and `tag` of the run, where runs are tracked.
     missing: what could not be found, a sentence each.
     """
@@ -95,6 +99,8 @@ class Lineage:
     evaluation_uri: str = ""
     evaluation: Document = field(default_factory=dict)
     validation_uri: str = ""
+    validation: Document = field(default_factory=dict)
+    decision: Decision | None = None
     tracking: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
@@ -154,7 +160,8 @@ class Lineages:
         metadata = step.get("Metadata", {})
         kind = next((one for one in _JOBS if metadata.get(one, {}).get("Arn")), None)
         if kind is None:
-            return Step(name, status)
+            answer = metadata.get("Lambda", {}).get("OutputParameters", [])
+            return Step(name, status, answer={one["Name"]: str(one["Value"]) for one in answer})
         arn = metadata[kind]["Arn"]
         describe, parameter = _JOBS[kind]
         job: Document = {}
@@ -179,7 +186,9 @@ class Lineages:
         validate, evaluate = found.step("Validate"), found.step("Evaluate")
         if validate:
             found.validation_uri = validate.output("validation")
-        if not found.validation_uri:
+        if found.validation_uri:
+            found.validation = self._validation(f"{found.validation_uri}/validation.json")
+        else:
             found.missing.append("where the report on the data lies is not known")
         folder = statistics.rpartition("/")[0] or (
             evaluate.output("evaluation") if evaluate else ""
@@ -205,6 +214,16 @@ class Lineages:
             ),
             "tag": f"{EXECUTION_TAG} = {execution}",
         }
+
+    def _validation(self, uri: str) -> Document:
+        """The report on the data; empty where it cannot be read, since it only explains."""
+        from botocore.exceptions import ClientError
+
+        try:
+            document = json.loads(self._read(uri))
+        except (ClientError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
     def _read(self, uri: str) -> bytes:
         bucket, _, key = uri.removeprefix("s3://").partition("/")

@@ -42,6 +42,13 @@ class ModelVersion:
     metrics: dict[str, Any] | None = None
     statistics: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """The approval with its reason, which may begin with the same word."""
+        if self.reason.startswith(f"{self.approval} "):
+            return self.reason
+        return f"{self.approval}: {self.reason}" if self.reason else self.approval
+
     def document(self) -> dict[str, Any]:
         """For `--json`: what is known."""
         known = {name: value for name, value in asdict(self).items() if value not in (None, "")}
@@ -150,6 +157,13 @@ class Models:
             decisions.extend(self._changed_elsewhere(one, recorded))
         return sorted(decisions, key=lambda one: one.at, reverse=True)
 
+    def decision_on(self, version: ModelVersion) -> Decision | None:
+        """The record of the decision that a version's approval comes from, if there is one."""
+        for one in reversed(self.decisions.all()):
+            if one.version == version.version and one.what in _VERDICTS:
+                return one if _VERDICTS[one.what] == version.approval else None
+        return None
+
     def _changed_elsewhere(
         self, version: ModelVersion, recorded: Sequence[Decision]
     ) -> list[Decision]:
@@ -239,14 +253,18 @@ class Models:
             "ApprovalDescription": why,
         }
         if approve:
-            self._approve(arn, change, tell)
+            self._approve(arn, change, decision, tell)
         else:
             self._sagemaker.update_model_package(**change)
         self.decisions.add(decision)
         return self.show(version)
 
-    def _approve(self, arn: str, change: dict[str, Any], tell: Callable[[str], None]) -> None:
-        card = attached(Lineages(self._aws).of(self.read(arn)))
+    def _approve(
+        self, arn: str, change: dict[str, Any], decision: Decision, tell: Callable[[str], None]
+    ) -> None:
+        found = Lineages(self._aws).of(self.read(arn))
+        found.decision = decision
+        card = attached(found)
         try:
             self._sagemaker.update_model_package(**change, ModelCard=card)
         except self._sagemaker.exceptions.ClientError as error:

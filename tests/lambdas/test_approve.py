@@ -104,7 +104,7 @@ def decisions() -> list[dict[str, Any]]:
 def test_a_version_that_is_good_enough_is_approved_and_recorded(bars: Callable[..., None]) -> None:
     arn = register()
     assert deliver(state_change(arn, PENDING)) == []
-    why = "accuracy 0.9300; noise included it may be -0.0100 of accuracy worse than the champion"
+    why = "accuracy 0.9300; noise included it gains at least 0.0100 of accuracy on the champion"
     assert state(arn) == ("Approved", BEGINNING + why)
     (decision,) = decisions()
     assert decision.pop("at")[:2] == "20"
@@ -267,6 +267,21 @@ def test_only_figures_that_reach_the_bars_approve(
     verdict = judge({"challenger": challenger, "comparison": comparison}, 0.9, 0.0)
     assert verdict.is_approved is is_approved
     assert len(verdict.why.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (-0.0044, "it gains at least 0.0044 of accuracy on the champion"),
+        (-0.0, "it may lose 0.0000 of accuracy against the champion"),
+        (0.002, "it may lose 0.0020 of accuracy against the champion"),
+        (0.01, "it may lose 0.0100 of accuracy against the champion, expected to lose at most"),
+    ],
+)
+def test_the_end_of_the_interval_is_told_as_gain_or_loss(lost: float, said: str) -> None:
+    comparison = {"has_champion": True, "regression_high": lost}
+    verdict = judge({"challenger": {"accuracy": 0.9}, "comparison": comparison}, 0.9, 0.005)
+    assert f"noise included {said}" in verdict.why
 
 
 VALUES = st.recursive(

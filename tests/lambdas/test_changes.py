@@ -120,11 +120,40 @@ def test_the_test_set_is_told_apart() -> None:
     assert found == ["test data: 1 file and 5 rows more, 1 file and 5 rows fewer"]
 
 
-def test_data_that_is_no_version_is_told_by_its_address() -> None:
-    old = source(definition(), TrainData="s3://data/train.csv")
-    assert changes(old, source(definition(), OLD)) == [
-        f"data: s3://data/train.csv → s3://data/versions/{'0' * 16}/train/"
-    ]
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            {"TrainData": "s3://data/a.csv"},
+            {"TrainData": f"s3://data/versions/{'1' * 16}/train/"},
+            f"data: data/a.csv → version {'1' * 16}",
+        ),
+        (
+            {"TrainData": f"s3://data/versions/{'0' * 16}/train/"},
+            {"TrainData": f"s3://data/versions/{'1' * 16}/train/"},
+            f"data: version {'0' * 16} → version {'1' * 16}",
+        ),
+        (
+            {"TrainData": f"s3://{'b' * 63}/datasets/{'0' * 16}/train.csv"},
+            {"TrainData": f"s3://{'b' * 63}/datasets/{'1' * 16}/train.csv"},
+            f"data: {'0' * 16}/train.csv → {'1' * 16}/train.csv",
+        ),
+        (
+            {"TestData": "s3://data/old/x/test.csv"},
+            {"TestData": "s3://data/new/x/test.csv"},
+            "test data: old/x/test.csv → new/x/test.csv",
+        ),
+        (
+            {"TestData": "s3://data/test.csv"},
+            {"TestData": f"s3://data/{'long' * 30}.csv"},
+            f"test data: data/test.csv → …{('long' * 30)[-75:]}.csv",
+        ),
+    ],
+)
+def test_data_that_cannot_be_compared_is_told_by_where_it_lies(
+    old: dict[str, Any], new: dict[str, Any], sentence: str
+) -> None:
+    assert changes(source(definition(), **old), source(definition(), **new)) == [sentence]
 
 
 def test_a_first_training_tells_what_it_has() -> None:

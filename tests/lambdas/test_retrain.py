@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from lambdas import messages, retrain
 from lambdas.causes import Asked, Request, parse, parse_request
 from lambdas.errors import RetrainError
 from lambdas.events import Ignored, MalformedEventError
+from lambdas.executions import MOST_COMPARED
 from lambdas.retrain import Result
 from tests.lambdas.eventbridge import alarm, created
 from tests.lambdas.fakes import client_error
@@ -142,23 +144,70 @@ def test_changes_are_told_against_the_newest_that_was_settled(training: Training
     ]
 
 
-def test_data_that_is_as_it_was_before_is_trained_again(training: Training) -> None:
+@pytest.mark.parametrize("is_rejected", [False, True])
+def test_what_an_older_execution_has_settled_is_not_trained_again(
+    training: Training, is_rejected: bool
+) -> None:
+    arn = ask(training)["execution"]
+    steps = ("ModelRejected",) if is_rejected else ()
+    training.end(arn, "Failed" if is_rejected else "Succeeded", *steps)
+    training.end(ask(training, parameters={"Epochs": "3"})["execution"])
+    result = ask(training, "schedule")
+    assert (result["outcome"], result["execution"], result["previous"]) == ("unchanged", arn, arn)
+    assert result["previous_outcome"] == ("Rejected" if is_rejected else "Succeeded")
+    assert result["changes"] == ["parameter Epochs: 3 → 20"]
+    assert len(training.sagemaker.executions) == 2
+    assert ask(training, again=True)["outcome"] == "started"
+
+
+def test_data_that_is_as_it_was_before_is_not_trained_again(training: Training) -> None:
     arn = ask(training)["execution"]
     training.end(arn)
     training.put("train/b.csv", table(1))
     training.end(ask(training)["execution"])
     training.remove("train/b.csv")
     result = ask(training)
-    assert (result["outcome"], result["changes"]) == ("started", ["data: 1 file and 1 row fewer"])
-    assert result["execution"] != arn
+    assert (result["outcome"], result["execution"]) == ("unchanged", arn)
+    assert result["changes"] == ["data: 1 file and 1 row fewer"]
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_an_older_execution_that_settled_nothing_is_no_answer(
+    training: Training, status: str
+) -> None:
+    training.end(ask(training)["execution"], status, "Train")
+    training.end(ask(training, parameters={"Epochs": "3"})["execution"])
+    assert ask(training)["outcome"] == "started"
+
+
+def test_older_executions_of_other_data_cost_one_request_each_and_only_so_many(
+    training: Training,
+) -> None:
+    training.end(ask(training)["execution"])
+    for number in range(MOST_COMPARED):
+        training.put("train/b.csv", table(number + 1))
+        training.end(ask(training)["execution"])
+    training.remove("train/b.csv")
+    requests: Counter[str] = Counter()
+
+    def counted(name: str, effect: Callable[[], Any]) -> Any:
+        requests[name] += 1
+        return effect()
+
+    training.call = counted
+    assert ask(training, commit="abc")["outcome"] == "started", "it lies too far back"
+    assert requests["describe_definition"] == 1, "of the newest, to tell the changes"
+    assert requests["list_pipeline_parameters_for_execution"] <= MOST_COMPARED + 2
 
 
 def test_an_execution_that_was_started_by_hand_with_other_data_counts(training: Training) -> None:
     training.sagemaker.start_pipeline_execution("claims", [], "by hand")
     training.end(*training.sagemaker.executions)
     result = ask(training)
+    version = f"version {result['data_version']}"
     assert result["changes"] == [
-        f"data: s3://data/train.csv → s3://data/versions/{result['data_version']}/train/"
+        f"data: data/train.csv → {version}",
+        f"test data: data/test.csv → {version}",
     ]
 
 

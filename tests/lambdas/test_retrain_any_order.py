@@ -184,7 +184,7 @@ class Story(Training):
                 for one in executions[:number]
                 if one["Status"] == "Succeeded" or "ModelRejected" in one["Steps"]
             ]
-            assert settled[-1:] != [_content(executions[number])], "settled already"
+            assert _content(executions[number]) not in settled, "settled already"
             version = executions[number]["Parameters"]["DataManifest"].split("/")[-2]
             assert version in self.versions()
         self.seen = len(executions)

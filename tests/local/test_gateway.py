@@ -31,12 +31,9 @@ PIPELINE = f"arn:aws:sagemaker:us-east-1:{'1' * 12}:pipeline/p"
         ),
         (
             "sagemaker",
-            "retry_pipeline_execution",
-            {
-                "PipelineExecutionArn": f"{PIPELINE}/execution/{'a' * 12}",
-                "ClientRequestToken": "t" * 32,
-            },
-            "RetryPipelineExecution",
+            "send_pipeline_execution_step_success",
+            {"CallbackToken": "t" * 10},
+            "SendPipelineExecutionStepSuccess",
         ),
         ("lambda", "update_event_source_mapping", {"UUID": "x" * 36}, "UpdateEventSourceMapping"),
     ],

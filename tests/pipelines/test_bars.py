@@ -86,13 +86,23 @@ def test_all_missed_bars_are_said() -> None:
     assert len(missed(evaluation(accuracy=0.5, macro_f1=0.4, **worse))) == 3
 
 
-def test_a_loss_that_may_be_chance_passes_and_says_so() -> None:
-    figures = {"regression": 0.01, "regression_low": -0.004, "regression_high": 0.024}
+@pytest.mark.parametrize(
+    ("low", "shown", "chance"),
+    [
+        (-0.004, "-0.0040", "that it loses at all may be chance"),
+        (0.0, "0.0000", "that it loses at all may be chance"),
+        (0.001, "0.0010", "that more than that is lost may be chance"),
+    ],
+)
+def test_a_loss_that_passes_says_what_of_it_may_be_chance(
+    low: float, shown: str, chance: str
+) -> None:
+    figures = {"regression": 0.01, "regression_low": low, "regression_high": 0.024}
     bar = judged(evaluation(**figures), PARAMETERS)[-1]
     assert bar.passed
     assert bar.sentence == (
-        "it loses 0.0100 of accuracy against the champion (between -0.0040 and 0.0240 with 95 % "
-        "confidence), AllowedRegression is 0.005: more than that is lost, but it may be chance"
+        f"it loses 0.0100 of accuracy against the champion (between {shown} and 0.0240 with 95 % "
+        f"confidence), AllowedRegression is 0.005: {chance}"
     )
 
 

@@ -218,6 +218,10 @@ def test_what_the_function_decides_by_itself_is_told_beside_what_people_decide(
         ("version 2 approved automatically", "automatic", True),
     }
     assert len(told) == 4, "beside both registrations nothing else"
+    shown = run("history").output
+    assert "version 2 approved automatically: 0.95 reached" in shown
+    assert "version 1 kept for a person  by automatic: 0.95 reached" in shown
+    assert "approval               Approved automatically: 0.95 reached" in run("show", "2").output
 
 
 def test_commands_and_functions_record_in_the_same_place_and_form() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from pipelines.registry.card import attached, content
 from pipelines.registry.card_page import page
-from pipelines.registry.facts import figures, interval, limits
-from pipelines.registry.lineage import Lineage
+from pipelines.registry.decisions import Decision
+from pipelines.registry.facts import figures, hyperparameters, interval, limits, made
+from pipelines.registry.lineage import Lineage, Step
 from pipelines.registry.models import ModelVersion
-from tests.pipelines.lineages import EXECUTION, IMAGE, evaluation, lineage
+from tests.pipelines.lineages import EXECUTION, IMAGE, MANIFEST, evaluation, lineage
 from tests.pipelines.model_card_schema import CONTENT_LIMIT, SCHEMA
 
 MANY = {f"label {number:04} " + "x" * 80: (0.5, 10) for number in range(2000)}
@@ -96,6 +98,67 @@ def test_the_card_says_what_the_version_comes_from() -> None:
     assert custom["code_version"] == "abc123"
     assert custom["train_rows"] == "1,200 in 2 files"
     assert custom["data_version"] == "0123456789abcdef"
+
+
+def test_the_card_says_who_decided_and_why_rows_are_missing() -> None:
+    counts = {"rows_in": 1200, "relabelled": 30, "leaks_removed": 0, "rows_out": 1170}
+    decision = Decision("2026-11-22T12:00:00+00:00", "approved", 3, "arn:aws:iam::1:user/ann")
+    told = made(lineage(decision=decision, validation={"merged": counts}))
+    assert told["decision"] == "approved by arn:aws:iam::1:user/ann at 2026-11-22T12:00:00+00:00"
+    assert told["rows_left_to_learn_from"] == (
+        "1,170 of 1,200: 30 replaced by a later file's label of the same text"
+    )
+    one_file = replace(MANIFEST, test=MANIFEST.test[:1])
+    assert made(lineage(manifest=one_file))["test_rows"] == "400 in 1 file"
+
+
+@pytest.mark.parametrize(
+    "merged",
+    [
+        None,
+        [],
+        {},
+        {"rows_in": "1", "relabelled": 1, "leaks_removed": 0, "rows_out": 0},
+        {"rows_in": 9, "relabelled": 0, "leaks_removed": 0, "rows_out": 9},
+    ],
+)
+def test_where_no_row_was_taken_out_or_it_is_not_known_nothing_is_said(merged: Any) -> None:
+    assert made(lineage(validation={"merged": merged}))["rows_left_to_learn_from"] == ""
+
+
+def test_a_hyperparameter_that_the_training_chose_is_no_zero() -> None:
+    given = {"learning_rate": "0.0", "batch_size": "0", "seed": "0", "epochs": "20"}
+    train = Step("Train", "Succeeded", job={"HyperParameters": given})
+    assert hyperparameters(lineage(steps=[train])) == {
+        "batch_size": "by the number of rows",
+        "epochs": "20",
+        "learning_rate": "the kind's own",
+        "seed": "0",
+    }
+    found = lineage(steps=[train])
+    model = found.evaluation["challenger"]["model"]
+    model["hyperparameters"] = {"learning_rate": 0.003, "batch_size": 0}
+    assert hyperparameters(found)["learning_rate"] == "0.003"
+    assert hyperparameters(found)["batch_size"] == "by the number of rows"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"version": "2"}, "beside the champion of that time, version 2<"),
+        ({"version": "0"}, "beside the champion of that time<"),
+        ({}, "beside the champion of that time<"),
+    ],
+)
+def test_the_champion_is_named_by_its_version(answer: dict[str, str], said: str) -> None:
+    found = lineage(steps=[Step("Champion", "Succeeded", answer=answer)])
+    assert said in page(found, "t-test")
+
+
+def test_an_automatic_approval_is_not_said_twice() -> None:
+    found = lineage()
+    model = replace(found.model, reason="Approved automatically: accuracy 0.93")
+    assert "Approved: Approved" not in page(replace(found, model=model), "t-test")
 
 
 def test_the_figures_have_intervals_and_stand_beside_the_champions() -> None:

@@ -64,7 +64,8 @@ def test_an_approval_under_a_ceiling_says_that_it_does_not_predict(deployment: D
     run("rollback", "1", "--why", "2 is worse")
     done = run("approve", "3", "--why", "good")
     assert "version 3 does not predict: no version above 1 predicts" in done.output
-    assert "claimflow model rollback --clear" in done.output
+    assert done.output.count("claimflow model rollback --clear") == 1
+    assert "takes it out" not in done.output
     assert served(deployment) == 1
     listed = run("list").output
     assert "Approved  ◄ predicts" in listed.splitlines()[3]
@@ -73,6 +74,19 @@ def test_an_approval_under_a_ceiling_says_that_it_does_not_predict(deployment: D
     assert run("rollback", "--clear").output.splitlines()[0] == "lifted"
     assert served(deployment) == 3
     assert "does not predict" not in run("approve", "3", "--why", "again").output
+
+
+def test_a_rejection_under_a_ceiling_says_how_to_lift_it(deployment: Deployment) -> None:
+    for _ in range(3):
+        deployment.register()
+    run("rollback", "1", "--why", "2 is worse")
+    done = run("reject", "3", "--why", "worse still")
+    assert "version 1 predicts" in done.output
+    assert "`claimflow model rollback --clear` lifts it" in done.output
+    assert "takes it out" not in done.output
+    run("rollback", "--clear")
+    done = run("reject", "3", "--why", "again")
+    assert "`claimflow model reject 2` takes it out" in done.output
 
 
 def test_rolled_back_twice_goes_back_twice(deployment: Deployment) -> None:

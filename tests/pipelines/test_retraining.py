@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipelines.aws import Aws
 from pipelines.bars import judged
 from pipelines.cli.retrain import command
+from pipelines.diagnosis import Diagnosis
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.job_costs import PRICES, JobCost
@@ -28,6 +29,7 @@ from pipelines.retraining import (
 )
 from pipelines.retraining_summary import document, headline, markdown, next_step
 from pipelines.settings import Settings
+from pipelines.symptoms import STOPPED, UNKNOWN, Cause
 from tests.local.local_cloud import (
     ACCOUNT,
     OK,
@@ -36,6 +38,7 @@ from tests.local.local_cloud import (
     Cloud,
     compare,
     condition,
+    definition,
     fail,
     folder,
     get,
@@ -204,13 +207,53 @@ def test_a_rejected_model_is_reported_with_what_it_missed(cloud: Cloud) -> None:
 
 
 def test_a_run_that_broke_is_reported_as_failed_with_its_reason(cloud: Cloud) -> None:
-    run = cloud.run(processing("Validate", "raise SystemExit('bad row')"), processing("X", OK))
+    message = "The data did not pass validation: 3 nulls."
+    script = f"open('output/message', 'w').write({message!r}); raise SystemExit(1)"
+    run = cloud.run(processing("Validate", script), processing("X", OK))
     asked = retraining(cloud)
     report = asked.report(Request(), DECISION, asked.control.status(run["PipelineExecutionArn"]))
     assert report.outcome == "failed"
     assert report.evaluation is None
     assert "Failed at Validate" in headline(report)
     assert "claimflow pipeline diagnose" in next_step(report)
+    assert "Likely the labelled data is not fit to learn from" in next_step(report)
+    assert "pipeline retry" not in next_step(report), "it would read the same data"
+
+
+def test_a_version_with_the_model_of_an_older_one_says_so(cloud: Cloud) -> None:
+    asked = retraining(cloud)
+    first, second = executed_twice(cloud)
+    status = asked.control.status(second)
+    report = asked.report(Request(again=True), DECISION, status)
+    assert (report.version, report.same_as) == (2, 1)
+    sentence = "Train was cached: this is the same model as version 1."
+    assert sentence in markdown(report)
+    assert document(report)["same_as"] == 1
+    trained = asked.report(Request(), DECISION, asked.control.status(first))
+    assert trained.same_as is None
+    assert "Train was cached" not in markdown(trained)
+
+
+def executed_twice(cloud: Cloud) -> tuple[str, str]:
+    """Two executions of one pipeline; the second has every job from the cache."""
+    group, name = unique("g"), unique("p")
+    sagemaker = cloud.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    text = definition(
+        training(
+            "Train",
+            "open('model/weights', 'w').write('1')",
+            instances=1,
+            CacheConfig={"Enabled": True, "ExpireAfter": "P1D"},
+        ),
+        register("Register", group, get("Steps.Train.ModelArtifacts.S3ModelArtifacts")),
+    )
+    sagemaker.create_pipeline(PipelineName=name, RoleArn=ROLE, PipelineDefinition=text)
+    first = cloud.start(name)
+    assert cloud.finish(first)["PipelineExecutionStatus"] == "Succeeded"
+    second = cloud.start(name)
+    assert cloud.finish(second)["PipelineExecutionStatus"] == "Succeeded"
+    return first, second
 
 
 # What is told of it.
@@ -251,6 +294,41 @@ def test_the_summary_tells_cause_change_figures_and_what_to_do() -> None:
         "claimflow model approve 7",
     ):
         assert part in text
+
+
+def test_what_an_older_execution_has_settled_is_told_without_a_contradiction() -> None:
+    settled = replace(DECISION, outcome="unchanged", previous=EXECUTION)
+    text = markdown(told(decision=settled))
+    assert "Nothing since this execution; since the newest:\n\n- data: 2 files" in text
+    assert "before it" not in text, "it would be the execution itself"
+    assert "had the same code and data" in settled.sentence
+    assert "nothing has changed" in replace(settled, changes=[]).sentence
+    assert "Train was cached" not in text, "nothing was asked to train"
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (UNKNOWN, "None of the usual causes fits: read the reason"),
+        (STOPPED, "Likely somebody stopped it: `claimflow pipeline retry` goes on from here."),
+    ],
+)
+def test_what_to_do_after_a_failure_is_the_advice_of_its_diagnosis(cause: Cause, said: str) -> None:
+    diagnosis = Diagnosis(
+        EXECUTION, "Failed", "Train", "x", cause.symptom, cause.cause, cause.advice
+    )
+    text = next_step(told(outcome="failed", diagnosis=diagnosis))
+    assert text.startswith(said)
+    assert "`claimflow pipeline diagnose abcdefabcdef` shows more" in text
+
+
+def test_a_model_from_the_cache_is_told_as_such_though_no_version_tells_the_same() -> None:
+    assert "the same model as that of an earlier execution" in markdown(told())
+
+
+def test_the_execution_before_is_told_where_there_is_one() -> None:
+    before = replace(DECISION, previous=f"{EXECUTION}0", previous_outcome="Failed")
+    assert f"| before it | {EXECUTION}0 (Failed) |" in markdown(told(decision=before))
 
 
 def test_the_classes_are_told_from_what_got_worse_to_what_got_better() -> None:

@@ -354,6 +354,8 @@ def test_an_upload_that_is_under_way_has_a_model_and_no_results_yet(line: Line) 
         ("f" * 32, "There is no upload f"),
         ("s3://t-test-results/nothing", "There is no upload s3://t-test-results/nothing"),
         ("nothing.csv", "There is no upload nothing.csv"),
+        ("", "Nothing to trace: give the s3 address"),
+        (" ", "Nothing to trace: give the s3 address"),
     ],
 )
 def test_what_does_not_exist_is_one_line(line: Line, what: str, said: str) -> None:
