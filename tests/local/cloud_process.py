@@ -3,7 +3,8 @@
 It runs the commands of jobs with this very Python, so that no image is needed, and prints its
 endpoint as soon as it is ready. An image whose name holds `flaky` cannot be prepared the first
 time, as if the host had a fault; one whose name holds `unknown` never. An image that is the path of
-a script has that as its own entry point, and one of the project's the project's.
+a script has that as its own entry point, and one of the project's the project's, but for a command
+of Python's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class PlainPython:
 
     def command(self, arguments: list[str], entrypoint: list[str] | None) -> list[str]:
         own = ["python", "-S", self.uri] if self.uri.endswith(".py") else []
-        if "/gluon-cpu:" in self.uri:
+        if "/gluon-cpu:" in self.uri and arguments[:1] != ["python"]:
             own = ["python", str(ENTRYPOINT)]
         words = [*(entrypoint or own), *arguments]
         return [sys.executable if word == "python" else word for word in words]
