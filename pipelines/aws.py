@@ -48,8 +48,6 @@ class Aws:
     def client(self, service: str, answers_within: float | None = None) -> Any:
         """A client of a service; with `answers_within` a call may take so many seconds, and is not
         repeated when it takes longer."""
-        import boto3
-
         more: dict[str, Any] = {}
         if answers_within:
             from botocore.config import Config
@@ -61,7 +59,14 @@ class Aws:
                 "aws_access_key_id": self._variables["AWS_ACCESS_KEY_ID"],
                 "aws_secret_access_key": self._variables["AWS_SECRET_ACCESS_KEY"],
             }
-        return boto3.client(service, region_name=self._given.region, **more)
+        return self._session.client(service, region_name=self._given.region, **more)
+
+    @cached_property
+    def _session(self) -> Any:
+        """boto3's default session would keep the credentials that it found first."""
+        import boto3
+
+        return boto3.Session()
 
 
 def download_folder(s3: Any, uri: str, folder: Path) -> list[Path]:

@@ -73,6 +73,7 @@ METRICS = {
 def definition(settings: Settings, images: Mapping[str, str]) -> str:
     """The pipeline as JSON; `images` are the images' addresses by target."""
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # it would ask IAM about the role's trust
+    os.environ.setdefault("AWS_DEFAULT_REGION", settings.region)  # for sessions of its own
     return str(_Line(settings, images).pipeline().definition())
 
 

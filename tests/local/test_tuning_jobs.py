@@ -301,7 +301,6 @@ def test_a_caller_needs_the_job_the_role_and_the_tags(cloud: Cloud) -> None:
 @pytest.fixture
 def here(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a user of the cloud."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials of other tests
     settings = {"CLAIMFLOW_PROJECT": "t", "CLAIMFLOW_STAGE": "test"}
     for name, value in {**cloud.variables, **settings}.items():
         monkeypatch.setenv(name, value)
