@@ -101,10 +101,16 @@ def calibration_error(targets: I64, probabilities: F32, bins: int = 15) -> float
         return 0.0
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
-    # A bin holds its upper edge, not its lower one.
-    number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    number = confidence_bins(confidence, bins)
     surplus = np.bincount(number, weights=confidence - right, minlength=bins)
     return float(np.abs(surplus).sum() / len(targets))
+
+
+def confidence_bins(confidence: F64, bins: int) -> I64:
+    """The bin that each confidence falls into, of so many equal ones of [0, 1]: (rows,) -> (rows,).
+    A bin holds its upper edge, not its lower one; the first holds 0, too."""
+    number: I64 = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return number
 
 
 def _ratio(numerator: F64, denominator: I64) -> F64:

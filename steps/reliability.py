@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steps.metrics import F32, I64
+from steps.metrics import F32, I64, confidence_bins
 
 MOST_MISTAKES = 20
 
@@ -23,7 +23,7 @@ def reliability(targets: I64, probabilities: F32, bins: int = 15) -> list[dict[s
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
-    number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    number = confidence_bins(confidence, bins)
     rows = np.bincount(number, minlength=bins)
     sums = [np.bincount(number, weights=of, minlength=bins) for of in (confidence, right)]
     return [
