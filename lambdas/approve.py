@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambdas import clients, decisions, messages, objects
 from lambdas.decisions import Decision, What
-from lambdas.events import Ignored, MalformedEventError, parse_object
+from lambdas.events import Ignored, parse_object, reading
 from lambdas.log import log
 from lambdas.messages import DeadLetters, LambdaContext, utc_now
 from lambdas.settings import ApproveSettings
@@ -61,18 +61,16 @@ def parse(body: str, settings: ApproveSettings) -> Registered | Ignored:
     """
     event = parse_object(body)
     name = str(event.get("detail-type", "unknown"))
-    if (event.get("source"), name) != ("aws.sagemaker", "SageMaker Model Package State Change"):
-        return Ignored(name, "not an event that this function handles")
-    try:
-        detail = event["detail"]
-        group, status = detail["ModelPackageGroupName"], detail["ModelApprovalStatus"]
-        if group != settings.model_package_group:
-            return Ignored(name, f"group {group} is not {settings.model_package_group}")
-        if status != PENDING:
-            return Ignored(name, f"status is {status}")
-        return Registered(str(detail["ModelPackageArn"]))
-    except (KeyError, TypeError) as error:
-        raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
+    if (event.get("source"), name) == ("aws.sagemaker", "SageMaker Model Package State Change"):
+        with reading(name):
+            detail = event["detail"]
+            group, status = detail["ModelPackageGroupName"], detail["ModelApprovalStatus"]
+            if group != settings.model_package_group:
+                return Ignored(name, f"group {group} is not {settings.model_package_group}")
+            if status != PENDING:
+                return Ignored(name, f"status is {status}")
+            return Registered(str(detail["ModelPackageArn"]))
+    return Ignored(name, "not an event that this function handles")
 
 
 def judge(evaluation: Mapping[str, Any], accuracy: float, regression: float) -> Verdict:

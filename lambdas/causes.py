@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from lambdas import layout
 from lambdas.errors import RetrainError
-from lambdas.events import Ignored, MalformedEventError, parse_object
+from lambdas.events import Ignored, parse_object, reading
 from lambdas.settings import RetrainSettings
 
 Cause = Literal["push", "manual", "schedule", "data", "drift"]
@@ -75,7 +75,7 @@ def parse(body: str, settings: RetrainSettings) -> Asked | Ignored:
     """
     event = parse_object(body)
     name = str(event.get("detail-type", "unknown"))
-    try:
+    with reading(name):
         match event.get("source"), name:
             case "aws.s3", "Object Created":
                 bucket, key = event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
@@ -87,6 +87,4 @@ def parse(body: str, settings: RetrainSettings) -> Asked | Ignored:
                 if state != "ALARM":
                     return Ignored(name, f"state is {state}")
                 return Asked("drift", str(event["detail"]["alarmName"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
     return Ignored(name, "not an event that this function handles")

@@ -8,6 +8,8 @@ latter.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
@@ -77,7 +79,7 @@ def parse(body: str, settings: SubmitSettings) -> list[Event]:
     """
     event = parse_object(body)
     name = str(event.get("detail-type") or event.get("Event") or "unknown")
-    try:
+    with reading(name):
         match event.get("source"), name:
             case "aws.s3", "Object Created":
                 detail = event["detail"]
@@ -88,9 +90,21 @@ def parse(body: str, settings: SubmitSettings) -> list[Event]:
                 return [_retry(event["detail"])]
         if isinstance(event.get("Records"), list):
             return [_notification(record, settings) for record in event["Records"]]
+    return [Ignored(name, "not an event that this function handles")]
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Reads an event of this name: of one of ours that lacks something it says what.
+
+    Raises
+    ------
+    MalformedEventError: a field that is read is not there, or has another form.
+    """
+    try:
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
-    return [Ignored(name, "not an event that this function handles")]
 
 
 def parse_object(body: str) -> dict[str, Any]:

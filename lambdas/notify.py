@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambdas import clients, layout, messages, notices, objects
 from lambdas.drift import prediction_drift
-from lambdas.events import Ignored, MalformedEventError, parse_object
+from lambdas.events import Ignored, MalformedEventError, parse_object, reading
 from lambdas.log import Unit, log, log_metrics
 from lambdas.messages import DeadLetters, LambdaContext, utc_now
 from lambdas.notices import Notice, Place
@@ -66,14 +66,12 @@ def parse(body: str, settings: NotifySettings) -> Settled | JobFailed | Ignored:
     """
     event = parse_object(body)
     name = str(event.get("detail-type", "unknown"))
-    try:
+    with reading(name):
         match event.get("source"), name:
             case "aws.s3", "Object Created":
                 return _manifest_written(event["detail"], name, settings)
             case "aws.batch", "Batch Job State Change":
                 return _job_changed(event["detail"], name, settings)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MalformedEventError(f"'{name}' lacks {error} or has it in another form") from error
     return Ignored(name, "not an event that this function handles")
 
 
