@@ -29,7 +29,7 @@ demo: $(READY)
 	  $(if $(LABEL),--label-column "$(LABEL)")
 
 test: $(READY)
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses $(shell nproc) --dist loadfile $(ARGS)
 
 lint: $(READY) $(SCAN)/.ready
 	.venv/bin/ruff format --check .
