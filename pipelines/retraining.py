@@ -88,10 +88,6 @@ class Retraining:
         self._aws = aws
         self.control = Control(aws)
 
-    def upsert(self) -> str:
-        """Stores today's definition; returns "created", "updated" or "unchanged"."""
-        return self.control.upsert()
-
     def ask(self, request: Request) -> Decision:
         """Has the function decide, which starts an execution where something has changed.
 

@@ -108,7 +108,7 @@ def command(
             retraining = Retraining(place)
             if images and not is_local:
                 _push(place, tell)
-            tell(f"pipeline {place.settings.pipeline_name}: {retraining.upsert()}")
+            tell(f"pipeline {place.settings.pipeline_name}: {retraining.control.upsert()}")
             retraining.control.check(request.parameters)
             decision = retraining.ask(request)
             _tell_decision(decision, tell)
