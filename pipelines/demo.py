@@ -18,6 +18,7 @@ import click
 
 from pipelines.aws import Aws, download_folder, readable_errors
 from pipelines.control import Control, build_definition, check_file
+from pipelines.data.labelled_file import GZIP
 from pipelines.data.sample import write_sample
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
@@ -241,7 +242,7 @@ def _columns(settings: Settings, path: Path) -> tuple[str, str]:
 def _open_text(path: Path) -> IO[str]:
     with path.open("rb") as file:
         magic = file.read(6)
-    if magic.startswith(b"\x1f\x8b"):
+    if magic.startswith(GZIP):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     if magic == XZ:
         return lzma.open(path, "rt", encoding="utf-8-sig", newline="")
