@@ -132,12 +132,7 @@ class Runs:
                 return Models(self._aws).read(registered)
             except ClientError:
                 pass  # deleted since
-        pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution")
-        given = {
-            one["Name"]: one["Value"]
-            for page in pages.paginate(PipelineExecutionArn=status.arn)
-            for one in page["PipelineParameters"]
-        }
+        given = self._control.parameters(status.arn)
         names = {"train_data": "TrainData", "test_data": "TestData", "cause": "Cause"}
         names |= {"code_version": "CodeVersion", "data_manifest": "DataManifest"}
         metadata = {
@@ -168,8 +163,9 @@ class Runs:
         if not uri:
             return
 
+        report = run.lineage.validation
+
         def read() -> None:
-            report = self._json(f"{uri}/validation.json")
             run.checks = [
                 Check(
                     str(one["name"]),
@@ -182,7 +178,10 @@ class Runs:
             ]
             run.merged = {str(one): int(count) for one, count in (report["merged"] or {}).items()}
 
-        self._or(run, "the report on the data", read, None)
+        if report:
+            self._or(run, "the report on the data", read, None)
+        else:
+            run.missing.append("the report on the data cannot be read")
         docs = f"{uri}/data_docs/index.html"
         bucket, _, key = docs.removeprefix("s3://").partition("/")
         try:
