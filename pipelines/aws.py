@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import UserError
 from pipelines.settings import Settings
+from pipelines.transfers import Progress, download, untold
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -69,7 +70,7 @@ class Aws:
         return boto3.Session()
 
 
-def download_folder(s3: Any, uri: str, folder: Path) -> list[Path]:
+def download_folder(s3: Any, uri: str, folder: Path, progress: Progress = untold) -> list[Path]:
     """Downloads what lies below `s3://bucket/prefix` into a folder, and returns the files."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     prefix = f"{prefix.rstrip('/')}/"
@@ -80,7 +81,7 @@ def download_folder(s3: Any, uri: str, folder: Path) -> list[Path]:
         if not path.resolve().is_relative_to(folder.resolve()):
             continue  # a key that would lead out of the folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(bucket, item["Key"], str(path))
+        download(s3, bucket, item["Key"], path, progress, item["Size"])
         paths.append(path)
     return paths
 

@@ -21,6 +21,7 @@ from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.images import ROOT, addresses
 from pipelines.settings import Settings
 from pipelines.start_parameters import check_parameters
+from pipelines.transfers import Progress, untold, upload
 
 # A cached step is found by the address of its data, which must therefore change with the content.
 DATA_FOLDER = "datasets"
@@ -58,7 +59,7 @@ class Control:
         self._sagemaker.update_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=role)
         return "updated"
 
-    def upload_data(self, path: Path) -> str:
+    def upload_data(self, path: Path, progress: Progress = untold) -> str:
         """Puts a file of labelled claims on S3, under a digest of its content; its address."""
         check_file(path)
         digest = hashlib.sha256()
@@ -68,7 +69,7 @@ class Control:
         bucket = self.settings.bucket("data")
         name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)  # the registry's metadata takes no more
         key = f"{DATA_FOLDER}/{digest.hexdigest()[:16]}/{name}"
-        self._aws.client("s3").upload_file(str(path), bucket, key)
+        upload(self._aws.client("s3"), path, bucket, key, progress)
         return f"s3://{bucket}/{key}"
 
     def start(self, parameters: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from typing import IO, Any
 from pipelines.aws import Aws, download_folder
 from pipelines.control import check_file
 from pipelines.errors import UserError
+from pipelines.transfers import Progress, untold
 from pipelines.uploads import INCOMING, Upload, Uploads, upload_id
 
 XZ = b"\xfd7zXZ\x00"  # how such a file begins
@@ -90,9 +91,11 @@ class Predictions:
             f"`claimflow predictions show {upload.id}` tells how it goes on"
         )
 
-    def fetch(self, prediction: Prediction, folder: Path) -> list[Path]:
+    def fetch(
+        self, prediction: Prediction, folder: Path, progress: Progress = untold
+    ) -> list[Path]:
         """Downloads predictions, rejects and manifest into a folder."""
-        return download_folder(self._s3, prediction.address, folder)
+        return download_folder(self._s3, prediction.address, folder, progress)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pipelines.aws import Aws
 from pipelines.control import build_definition, check_file
 from pipelines.errors import UserError
 from pipelines.images import addresses
+from pipelines.transfers import Progress, untold, upload
 from pipelines.tuning import CARRIED, tuning_request
 
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -81,6 +82,7 @@ class Tuning:
         jobs: int,
         parallel: int,
         parameters: Mapping[str, str],
+        progress: Progress = untold,
     ) -> str:
         """Starts a tuning job on a file or what lies at an S3 address; its name.
 
@@ -104,7 +106,7 @@ class Tuning:
             parallel=parallel,
             parameters=parameters,
         )
-        self._bring(sources, data)
+        self._bring(sources, data, progress)
         self._sagemaker.create_hyper_parameter_tuning_job(**request)
         return name
 
@@ -193,7 +195,7 @@ class Tuning:
             raise UserError(f"There is nothing at {train}")
         return [f"s3://{bucket}/{one['Key']}" for one in found]
 
-    def _bring(self, sources: list[str], data: str) -> None:
+    def _bring(self, sources: list[str], data: str, progress: Progress) -> None:
         """Puts the data where the role of the training may read it."""
         bucket, _, folder = data.removeprefix("s3://").partition("/")
         for number, source in enumerate(sources, 1):
@@ -202,7 +204,7 @@ class Tuning:
                 source_bucket, _, key = source.removeprefix("s3://").partition("/")
                 self._s3.copy({"Bucket": source_bucket, "Key": key}, bucket, target)
             else:
-                self._s3.upload_file(source, bucket, target)
+                upload(self._s3, Path(source), bucket, target, progress)
 
 
 def _trial(summary: dict[str, Any]) -> Trial:

@@ -8,6 +8,7 @@ import click
 
 from pipelines.errors import UserError
 from pipelines.plain_text import plain
+from pipelines.terminal import colour
 
 # What the exit codes mean.
 FAILED, MISUSED, REJECTED, WAITING = 1, 2, 3, 4
@@ -74,7 +75,7 @@ def claimflow() -> None:
 def main() -> None:
     """The entry point: what a user did wrong is one line and exit code 2."""
     try:
-        claimflow.main(standalone_mode=False)
+        claimflow.main(standalone_mode=False, color=colour())
     except UserError as error:
         # It may name an object as a stranger has called it.
         print(f"error: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.shared import aws, download_progress, json_option, print_json
+from pipelines.cli.shared import aws, json_option, print_json
 from pipelines.plain_text import plain
+from pipelines.terminal import progress
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import Addition, Datasets
-    from pipelines.data.labelled_file import LocalFile
     from pipelines.data.versions import LabelledFile, Manifest, PinnedFile, SetDiff
     from pipelines.settings import Settings
-
-LARGE = 16 << 20  # bytes: smaller files are there before a bar is drawn
 
 
 @click.group("data")
@@ -56,7 +52,7 @@ def add(files: tuple[Path, ...], test: bool, replace: bool, as_json: bool) -> No
     if replace and not test:
         raise click.UsageError("--replace needs --test: training files are only ever added")
     with aws() as place:
-        added = Datasets(place).add(files, test, replace, _upload_progress)
+        added = Datasets(place).add(files, test, replace, progress)
         settings = place.settings
         starts_in = settings.deployment.quiet_seconds if _starts_itself(settings, added) else None
         if as_json:
@@ -75,7 +71,7 @@ def remove(names: tuple[str, ...], as_json: bool) -> None:
     its SHA-256. The bucket keeps what was removed as an old version; data versions, and models that
     have learned from them, stay as they are.
 
-    
+    \b
     Example:
       claimflow data remove january.csv
     """
@@ -204,16 +200,9 @@ def imdb(folder: Path, archive: Path | None) -> None:
     """
     from pipelines.data.imdb import fetch_imdb
 
-    with download_progress("aclImdb_v1.tar.gz") as progress:
-        paths = fetch_imdb(folder, archive, progress)
+    paths = fetch_imdb(folder, archive, progress)
     for path in (paths.train, paths.test):
         click.echo(str(path))
-
-
-def _upload_progress(file: LocalFile) -> AbstractContextManager[Callable[[int, int], None]]:
-    if file.bytes < LARGE:
-        return contextlib.nullcontext(lambda _done, _total: None)
-    return download_progress(plain(file.path.name))
 
 
 def _starts_itself(settings: Settings, added: Addition) -> bool:

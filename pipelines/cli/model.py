@@ -10,6 +10,7 @@ import click
 
 from pipelines.cli.shared import aws, json_option, print_json
 from pipelines.plain_text import plain
+from pipelines.terminal import progress
 
 if TYPE_CHECKING:
     from pipelines.registry.models import ModelVersion
@@ -249,7 +250,8 @@ def fetch(version: int, output: Path | None) -> None:
     from pipelines.registry.models import Models
 
     with aws() as place:
-        click.echo(str(Models(place).fetch(version, output or Path("models") / str(version))))
+        folder = output or Path("models") / str(version)
+        click.echo(str(Models(place).fetch(version, folder, progress)))
 
 
 def _is_held_back(version: ModelVersion, ceiling: Ceiling | None) -> bool:

@@ -11,6 +11,7 @@ import click
 from pipelines.cli import FAILED, WAITING
 from pipelines.cli.shared import aws, json_option, print_json
 from pipelines.plain_text import plain
+from pipelines.terminal import progress, spinner
 
 SHOWN = 3  # kinds of reason for a rejected row
 
@@ -60,7 +61,8 @@ def _predicted(file: Path, folder: Path, timeout: float) -> tuple[dict[str, Any]
         upload = predictions.upload(file)
         click.echo(f"uploaded to s3://{upload.bucket}/{upload.key}", err=True)
         try:
-            done = predictions.wait(upload, timeout, lambda text: click.echo(plain(text), err=True))
+            with spinner(f"waiting for {plain(file.name)}") as shown:
+                done = predictions.wait(upload, timeout, lambda text: shown.say(plain(text)))
         except NoApprovedModel:
             click.echo(
                 f"No approved model may predict yet. {file.name} is kept at "
@@ -70,7 +72,7 @@ def _predicted(file: Path, folder: Path, timeout: float) -> tuple[dict[str, Any]
                 err=True,
             )
             sys.exit(WAITING)
-        return done.manifest, predictions.fetch(done, folder)
+        return done.manifest, predictions.fetch(done, folder, progress)
 
 
 def _tell(

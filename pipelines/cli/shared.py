@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,30 +44,6 @@ def aws() -> Iterator[Aws]:
 
     with readable_errors():
         yield Aws(Settings.load())
-
-
-@contextlib.contextmanager
-def download_progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far a download is: a bar on a terminal, a line for every tenth elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-        columns = ("[progress.description]{task.description}", BarColumn(), DownloadColumn())
-        with Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task(name, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total or None)
-        return
-    told = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        tenth = 10 * done // total if total else 0
-        if tenth > told:
-            told = tenth
-            click.echo(f"{name}: {tenth * 10} % of {total / 1e6:.0f} MB", err=True)
-
-    yield tell
 
 
 def print_json(document: Any) -> None:

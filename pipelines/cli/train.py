@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 from pipelines.cli import FAILED
 from pipelines.cli.shared import given_parameters, json_option, print_json
 from pipelines.plain_text import plain
+from pipelines.terminal import Spinner, spinner
 from pipelines.tuning import KINDS
 
 _EPOCH = re.compile(r"epoch=(\d+) ")
@@ -79,7 +79,8 @@ def command(
     folder = output or Path("models") / kind
     began = time.monotonic()
     try:
-        with _progress(kind) as tell:
+        with spinner(f"{kind}: begins") as shown:
+            tell = _heard(shown, kind)
             model = train_here(settings, file, hyperparameters, folder, checkpoints, tell)
     except TrainingFailedError as error:
         click.echo(f"error: {error}", err=True)
@@ -91,25 +92,15 @@ def command(
     _tell(folder / "model.tar.gz", model, time.monotonic() - began, as_json)
 
 
-@contextlib.contextmanager
-def _progress(kind: str) -> Iterator[Callable[[str], None]]:
-    """Shows what a training prints: under it, on a terminal, how far it is and for how long."""
-    if not sys.stderr.isatty():
-        yield lambda line: click.echo(plain(line), err=True)
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def _heard(shown: Spinner, kind: str) -> Callable[[str], None]:
+    """Shows what a training prints, and under it, on a terminal, how far it is."""
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(f"{kind}: begins")
+    def tell(line: str) -> None:
+        shown.say(plain(line))
+        if found := _EPOCH.match(line):
+            shown.now(f"{kind}: epoch {int(found.group(1)) + 1}")
 
-        def tell(line: str) -> None:
-            shown.console.print(plain(line), markup=False, highlight=False)
-            if found := _EPOCH.match(line):
-                shown.update(task, description=f"{kind}: epoch {int(found.group(1)) + 1}")
-
-        yield tell
+    return tell
 
 
 def _tell(path: Path, model: dict[str, Any], seconds: float, as_json: bool) -> None:

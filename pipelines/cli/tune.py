@@ -19,6 +19,7 @@ from pipelines.cli.shared import (
     print_json,
 )
 from pipelines.plain_text import plain
+from pipelines.terminal import progress
 from pipelines.tuning import KINDS, OBJECTIVES
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(
     with aws() as place:
         tuning = Tuning(place)
         given = given_parameters(parameters)
-        name = tuning.start(train, kind, objective, jobs, parallel, given)
+        name = tuning.start(train, kind, objective, jobs, parallel, given, progress)
         if not as_json:
             click.echo(name)
         if is_local_cloud(place):

@@ -7,10 +7,8 @@ changes (`lambdas/datasets.py`): here they are only read.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,11 +18,9 @@ from pipelines.aws import Aws
 from pipelines.data.labelled_file import LocalFile, examine
 from pipelines.data.versions import SETS, LabelledFile, Manifest, Set, parsed
 from pipelines.errors import UserError
+from pipelines.transfers import Progress, untold, upload
 
 LABELLED, VERSIONS = "labelled/", "versions/"
-
-# Shows how far the upload of a file is: gets the bytes so far and in all.
-Progress = Callable[[LocalFile], AbstractContextManager[Callable[[int, int], None]]]
 
 _SHORT_SUM = 16  # hexadecimal digits in a file's name
 _ADDED = re.compile(rf"\d{{8}}T\d{{12}}Z-([0-9a-f]{{{_SHORT_SUM}}})-")
@@ -69,7 +65,7 @@ class Datasets:
         paths: Sequence[Path],
         test: bool = False,
         replace: bool = False,
-        progress: Progress = lambda _file: nullcontext(lambda _done, _total: None),
+        progress: Progress = untold,
     ) -> Addition:
         """Uploads files of labelled claims, in this order, after a look at all of them; with `test`
         they are the held-out test set. What lies there already is not uploaded again.
@@ -100,7 +96,7 @@ class Datasets:
             key = known.get(_short(file.sha256))
             if is_new := key is None:
                 key = known[_short(file.sha256)] = self._new_key(file, name, len(added))
-                self._upload(file, key, progress)
+                upload(self._s3, file.path, self._bucket, key, progress)
             added.append(Added(file, key, is_new))
         replaced = sorted(set(before) - {one.key for one in added}) if test and replace else []
         for old in replaced:
@@ -241,18 +237,6 @@ class Datasets:
         now = datetime.now(timezone.utc) + timedelta(microseconds=place)
         stamp = f"{now:%Y%m%dT%H%M%S%fZ}-{_short(file.sha256)}"
         return f"{LABELLED}{name}/{stamp}-{_safe(file.path.name)}"
-
-    def _upload(self, file: LocalFile, key: str, progress: Progress) -> None:
-        done, lock = 0, threading.Lock()
-        with progress(file) as tell:
-
-            def count(amount: int) -> None:  # called by several threads
-                nonlocal done
-                with lock:
-                    done += amount
-                    tell(done, file.bytes)
-
-            self._s3.upload_file(str(file.path), self._bucket, key, Callback=count)
 
 
 def _short(sha256: str) -> str:

@@ -9,19 +9,21 @@ import csv
 import gzip
 import hashlib
 import http.client
+import io
 import random
 import re
 import tarfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.errors import UserError
+from pipelines.transfers import Progress, Tell, untold
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
@@ -32,7 +34,6 @@ _MAX_REVIEWS = 200_000  # there are 50,000
 _REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d{1,6}_\d{1,2})\.txt")
 _CHUNK = 1 << 18
 
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0: unknown)
 Row = tuple[str, str]  # review, sentiment: 1 is positive, 0 negative
 
 
@@ -47,7 +48,7 @@ class ImdbPaths:
 def fetch_imdb(
     target: Path,
     archive: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
     *,
     url: str = URL,
     sha256: str = SHA256,
@@ -67,11 +68,11 @@ def fetch_imdb(
         if archive is not None:
             with archive.open("rb") as file:
                 _check_sum(file, archive.name, sha256)
-                rows = _reviews(file, archive.name)
+                rows = _reviews(file, archive.name, progress)
         else:
             with _download(url, target, progress) as file:
                 _check_sum(file, url, sha256)
-                rows = _reviews(file, url)
+                rows = _reviews(file, url, progress)
         paths = ImdbPaths(target / "train.csv", target / "test.csv")
         for split, path in (("train", paths.train), ("test", paths.test)):
             random.Random(seed).shuffle(rows[split])  # noqa: S311 - an order, not a secret
@@ -82,13 +83,14 @@ def fetch_imdb(
 
 
 @contextmanager
-def _download(url: str, folder: Path, progress: Progress | None) -> Iterator[BinaryIO]:
+def _download(url: str, folder: Path, progress: Progress) -> Iterator[BinaryIO]:
     """The downloaded file, open for reading; it is gone afterwards."""
     path = folder / ".imdb-download.part"
     try:
         with path.open("w+b") as file:
             try:
-                _copy(url, file, progress)
+                with progress("download", None) as tell:
+                    _copy(url, file, tell)
             except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
                 reason = getattr(error, "reason", None) or error
                 raise UserError(
@@ -100,7 +102,7 @@ def _download(url: str, folder: Path, progress: Progress | None) -> Iterator[Bin
         path.unlink(missing_ok=True)
 
 
-def _copy(url: str, file: BinaryIO, progress: Progress | None) -> None:
+def _copy(url: str, file: BinaryIO, tell: Tell) -> None:
     if not url.startswith(("https://", "http://")):
         raise ValueError("not a web address")
     done = 0
@@ -111,8 +113,7 @@ def _copy(url: str, file: BinaryIO, progress: Progress | None) -> None:
             if done > _MAX_ARCHIVE:
                 raise ValueError(f"more than {_MAX_ARCHIVE:,} bytes")
             file.write(chunk)
-            if progress:
-                progress(done, total)
+            tell(done, total)
     if total and done != total:
         raise ValueError(f"cut short after {done:,} of {total:,} bytes")
 
@@ -129,17 +130,20 @@ def _check_sum(file: BinaryIO, name: str, expected: str) -> None:
         )
 
 
-def _reviews(file: BinaryIO, name: str) -> dict[str, list[Row]]:
+def _reviews(file: BinaryIO, name: str, progress: Progress) -> dict[str, list[Row]]:
     """The labelled reviews of both splits, ordered by their names in the archive."""
     found: dict[str, dict[tuple[str, str], str]] = {"train": {}, "test": {}}
+    size = file.seek(0, io.SEEK_END)
     file.seek(0)
     try:
         # Not mode "r|gz", which takes a stream that is cut short for one that has ended.
         with (
             gzip.GzipFile(fileobj=file) as unpacked,
             tarfile.open(fileobj=unpacked, mode="r|") as archive,
+            progress("reading", size) as tell,
         ):
             for member in archive:
+                tell(file.tell(), size)
                 match = _REVIEW.fullmatch(member.name)
                 if not match or not member.isreg():
                     continue

@@ -15,6 +15,7 @@ from pipelines.registry.card import attached
 from pipelines.registry.decisions import Decision, Decisions, iso, reason
 from pipelines.registry.lineage import Lineages
 from pipelines.registry.serving import Ceiling, Serving
+from pipelines.transfers import Progress, download, untold
 
 PENDING = "PendingManualApproval"
 _SET_BACK = "set back to pending"
@@ -189,7 +190,7 @@ class Models:
             )
         ]
 
-    def fetch(self, version: int, folder: Path) -> Path:
+    def fetch(self, version: int, folder: Path, progress: Progress = untold) -> Path:
         """Downloads a version's `model.tar.gz` into a folder."""
         from botocore.exceptions import ClientError
 
@@ -199,7 +200,7 @@ class Models:
         path = folder / "model.tar.gz"
         part = folder / "model.tar.gz.part"
         try:
-            self._s3.download_file(bucket, key, str(part))
+            download(self._s3, bucket, key, part, progress)
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
                 raise

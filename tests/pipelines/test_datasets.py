@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from lambdas import layout
 from lambdas.datasets import Datasets as Pinning
+from pipelines import terminal
 from pipelines.cli import claimflow
-from pipelines.cli import data as commands
 from pipelines.data.datasets import Datasets
 from pipelines.data.versions import diff
 from pipelines.errors import UserError
@@ -378,11 +378,11 @@ def test_replace_without_test_is_misuse(claims: Claims) -> None:
 def test_a_large_file_is_uploaded_in_parts_with_progress(
     claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "LARGE", 1)
+    monkeypatch.setattr(terminal, "LARGE", 1)
     path = claims.file("large.csv", *("x" * 999_000 for _ in range(20)))
     done = claims.run("add", str(path))
     tenths = [line for line in done.output.splitlines() if line.startswith("large.csv: ")]
-    assert tenths[-1] == "large.csv: 100 % of 20 MB"
+    assert re.fullmatch(r"large.csv: 100 % of 20 MB, \d+\.\d MB/s", tenths[-1])
     assert len(tenths) > 1
     assert claims.body(claims.listed()[0]) == path.read_bytes()
 

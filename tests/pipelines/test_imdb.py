@@ -6,7 +6,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -192,16 +192,18 @@ def served(content: bytes, status: int = 200, promised: int | None = None) -> It
 
 def test_the_archive_is_downloaded_and_not_kept(tmp_path: Path) -> None:
     content = pack(dict(REVIEWS))
-    seen: list[tuple[int, int]] = []
+    seen: dict[str, list[tuple[int, int]]] = {"download": [], "reading": []}
     with served(content) as url:
         paths = fetch_imdb(
             tmp_path,
-            progress=lambda done, total: seen.append((done, total)),
+            progress=lambda name, _: nullcontext(lambda *told: seen[name].append(told)),
             url=url,
             sha256=hashlib.sha256(content).hexdigest(),
         )
     assert len(rows(paths.train)) == 4
-    assert seen[-1] == (len(content), len(content))
+    assert seen["download"][-1] == (len(content), len(content))
+    assert {total for _, total in seen["reading"]} == {len(content)}
+    assert sorted(seen["reading"]) == seen["reading"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.csv", "train.csv"]
 
 
