@@ -27,6 +27,7 @@ from pipelines.local import daemon
 from pipelines.predictions import XZ, Predictions
 from pipelines.registry.models import Models
 from pipelines.settings import Settings
+from pipelines.training_log import TrainingProgress
 
 SHOWN = 5  # predictions
 PREDICT_SECONDS = 1800.0
@@ -131,7 +132,7 @@ def _train(place: Aws, files: Files) -> tuple[str, ExecutionStatus]:
         }
     )
     _say("Execution", execution.rpartition("/")[2])
-    return execution, follow(control.follow(execution))
+    return execution, follow(TrainingProgress(place).added(control.follow(execution)))
 
 
 def _approve(place: Aws, arn: str | None) -> int:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from pipelines.aws import Aws
 from pipelines.control import Control
 from pipelines.execution_status import ExecutionStatus, StepStatus
-from pipelines.logs import JOB_GROUPS, streams
+from pipelines.logs import JOB_GROUPS, last_lines
 from pipelines.plain_text import plain
 from pipelines.symptoms import MISSED, STOPPED, Cause, likely_cause
-
-MOST_LINES = 30
-LONGEST_LINE = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ def diagnose(aws: Aws, execution: str) -> Diagnosis:
         return _diagnosis(found, None, cause)
     kind, _, job = step.job.rpartition(":")[2].partition("/")
     group = JOB_GROUPS.get(kind, "")
-    log, log_fault = _last_lines(aws.client("logs"), group, job) if group else ([], "")
+    log, log_fault = last_lines(aws.client("logs"), group, job) if group else ([], "")
     said = f"{step.reason or found.reason}\n{_secondary_status(aws, kind, job)}".strip()
     cause = likely_cause(step.name, said, log)
     if step.status == "Stopped" and cause.symptom in ("unknown", "fault of the code"):
@@ -87,25 +82,3 @@ def _secondary_status(aws: Aws, kind: str, job: str) -> str:
         return ""
     sagemaker = aws.client("sagemaker")
     return str(sagemaker.describe_training_job(TrainingJobName=job).get("SecondaryStatus", ""))
-
-
-def _last_lines(logs: Any, group: str, job: str) -> tuple[list[str], str]:
-    """The last lines of a job's log, oldest first, and why they cannot be read, if so: the cause is
-    told even to those who may not. No lines where it never wrote one, or it is gone."""
-    try:
-        found = list(streams(logs, group, f"{job}/"))
-        if not found:
-            return [], ""
-        newest = max(found, key=lambda one: one.get("lastEventTimestamp", 0))
-        events = logs.get_log_events(
-            logGroupName=group,
-            logStreamName=newest["logStreamName"],
-            startFromHead=False,
-            limit=MOST_LINES,
-        )["events"]
-    except logs.exceptions.ResourceNotFoundException:
-        return [], ""
-    except ClientError as error:
-        return [], plain(str(error))
-    lines = [plain(line) for event in events for line in event["message"].splitlines()]
-    return [line[:LONGEST_LINE] for line in lines[-MOST_LINES:]], ""

@@ -12,7 +12,14 @@ ENDED = ("Succeeded", "Failed", "Stopped")
 
 @dataclass(frozen=True)
 class StepStatus:
-    """One step of an execution."""
+    """One step of an execution.
+
+    Attributes
+    ----------
+    attempt: the one that is told, from 1 on: a retry policy or a person may have had it run again.
+    job: the ARN of its training or processing job, if it has one.
+    progress: how far its job is, in words, where `TrainingProgress` has added it.
+    """
 
     name: str
     type: str
@@ -21,7 +28,9 @@ class StepStatus:
     ended: datetime | None = None
     is_cached: bool = False
     reason: str = ""
-    job: str = ""  # the ARN of its training or processing job, if it has one
+    job: str = ""
+    attempt: int = 1
+    progress: str = ""
 
     @classmethod
     def of(cls, step: dict[str, Any]) -> StepStatus:
@@ -37,6 +46,7 @@ class StepStatus:
             is_cached="CacheHitResult" in step,
             reason=step.get("FailureReason", ""),
             job=metadata[kind].get("Arn", "") if kind.endswith("Job") else "",
+            attempt=max(1, step.get("AttemptCount", 1)),
         )
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipelines.execution_status import ExecutionStatus, StepStatus
+from pipelines.terminal import console, is_live
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +23,7 @@ _STYLES = {
 
 def follow(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
     """Shows every status and returns the last."""
-    return _live(statuses) if sys.stdout.isatty() else _lines(statuses)
+    return _live(statuses) if is_live(sys.stdout) else _lines(statuses)
 
 
 def step_table(status: ExecutionStatus) -> Table:
@@ -31,40 +32,57 @@ def step_table(status: ExecutionStatus) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for column in ("step", "state", "time"):
+    for column in ("step", "state", "time", ""):
         table.add_column(column, justify="right" if column == "time" else "left")
     for step in status.steps:
         state = Text(_state(step), _STYLES.get(step.status, ""))
-        table.add_row(Text(step.name), state, _time(step))
+        table.add_row(Text(step.name), state, _time(step), Text(_remark(step)))
     return table
 
 
 def step_line(step: StepStatus) -> str:
     """One step as one line."""
-    return f"{step.name:<13} {_state(step):<20} {_time(step):>8}".rstrip()
+    told = f"{step.name:<13} {_state(step):<20} {_time(step):>8}  {_remark(step)}"
+    return told.rstrip()
 
 
 def _live(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
     from rich.live import Live
 
-    with Live(refresh_per_second=8) as live:
+    with Live(console=console(sys.stdout), refresh_per_second=4) as live:
         for status in statuses:
-            live.update(step_table(status))
+            live.update(_Now(status))
     return status
 
 
+class _Now:
+    """A status that is drawn anew between two statuses, too, because the times go on."""
+
+    def __init__(self, status: ExecutionStatus) -> None:
+        self._status = status
+
+    def __rich__(self) -> Table:
+        return step_table(self._status)
+
+
 def _lines(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
-    shown: dict[str, str] = {}
+    shown: dict[str, tuple[str, str]] = {}
     for status in statuses:
         for step in status.steps:
-            if shown.get(step.name) != step.status:
-                shown[step.name] = step.status
+            told = (step.status, _remark(step))
+            if shown.get(step.name) != told:
+                shown[step.name] = told
                 print(step_line(step), flush=True)
     return status
 
 
 def _state(step: StepStatus) -> str:
     return f"{step.status} (cached)" if step.is_cached else step.status
+
+
+def _remark(step: StepStatus) -> str:
+    attempt = f"attempt {step.attempt}" if step.attempt > 1 else ""
+    return ", ".join(filter(None, (attempt, step.progress)))
 
 
 def _time(step: StepStatus) -> str:

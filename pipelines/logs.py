@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, get_args
 
+from botocore.exceptions import ClientError
+
 from pipelines.aws import Aws
 from pipelines.errors import UserError
 from pipelines.execution_status import StepStatus
@@ -24,6 +26,8 @@ JOB_GROUPS = {
 _BATCH_GROUP = "/aws/batch/job"  # where a job definition names none
 _LAMBDA_STEPS: dict[str, Function] = {"Champion": "champion"}
 _JOB_OF_EXECUTION = re.compile(r"pipelines-([a-z0-9]+)-")  # SageMaker names the jobs of steps so
+MOST_LINES = 30  # of the end of a log
+LONGEST_LINE = 500  # characters of such a line
 _DESCRIBED = 100  # jobs that Batch describes at once
 _LATE = 2.0  # seconds after its end within which what a job printed is there
 
@@ -201,6 +205,28 @@ def streams(
             if written / 1000 < oldest:
                 return
             yield stream
+
+
+def last_lines(logs: Any, group: str, job: str) -> tuple[list[str], str]:
+    """The last lines of a job's log, oldest first, and why they cannot be read, if so: the cause is
+    told even to those who may not. No lines where it never wrote one, or it is gone."""
+    try:
+        found = list(streams(logs, group, f"{job}/"))
+        if not found:
+            return [], ""
+        newest = max(found, key=lambda one: one.get("lastEventTimestamp", 0))
+        events = logs.get_log_events(
+            logGroupName=group,
+            logStreamName=newest["logStreamName"],
+            startFromHead=False,
+            limit=MOST_LINES,
+        )["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return [], ""
+    except ClientError as error:
+        return [], plain(str(error))
+    lines = [plain(line) for event in events for line in event["message"].splitlines()]
+    return [line[:LONGEST_LINE] for line in lines[-MOST_LINES:]], ""
 
 
 def _key(source: Source) -> Source:

@@ -18,8 +18,12 @@ from pipelines.cli.shared import (
     print_json,
 )
 from pipelines.plain_text import plain
+from pipelines.terminal import console, is_live, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.aws import Aws
     from pipelines.control import Control
     from pipelines.diagnosis import Diagnosis
     from pipelines.execution_status import ExecutionStatus
@@ -86,12 +90,13 @@ def start(
         control = Control(place)
         for name, data in (("TrainData", train), ("TestData", test)):
             if data:
-                given[name] = data if data.startswith("s3://") else control.upload_data(Path(data))
+                is_there = data.startswith("s3://")
+                given[name] = data if is_there else control.upload_data(Path(data), progress)
         execution = control.start(given)
         if not as_json:
             click.echo(execution)
         if wait:
-            _show_to_the_end(control, execution, as_json)
+            _show_to_the_end(place, control, execution, as_json)
         elif as_json:
             print_json({"execution": execution})
 
@@ -132,7 +137,7 @@ def retry(execution: str | None, wait: bool, as_json: bool) -> None:
         if not as_json:
             click.echo(f"retrying {arn}")
         if wait:
-            _show_to_the_end(control, arn, as_json)
+            _show_to_the_end(place, control, arn, as_json)
         elif as_json:
             print_json({"execution": arn})
 
@@ -163,21 +168,25 @@ def diagnose(execution: str | None, as_json: bool) -> None:
 def status(execution: str | None, watch: bool, as_json: bool) -> None:
     """Show an execution (the latest, or by id or ARN), and which bar a model missed.
 
+    The exit code with --watch is that of --wait: 0 succeeded, 1 failed or stopped, 3 rejected.
+
     Example: claimflow pipeline status --watch
     """
     from pipelines.control import Control
+    from pipelines.training_log import TrainingProgress
 
     with aws() as place:
         control = Control(place)
         arn = control.resolve(execution)
+        if not as_json:
+            click.echo(f"execution {arn.rpartition('/')[2]}")
         if watch:
-            _show_to_the_end(control, arn, as_json)
+            _show_to_the_end(place, control, arn, as_json)
             return
-        found = control.status(arn)
+        (found,) = TrainingProgress(place).added([control.status(arn)])
         if as_json:
             print_json(_document(found))
             return
-        click.echo(f"execution {arn.rpartition('/')[2]}")
         _print_steps(found)
         _print_end(found)
 
@@ -231,9 +240,12 @@ def steps(execution: str | None, as_json: bool) -> None:
 command.add_command(definition_diff.command)
 
 
-def _show_to_the_end(control: Control, execution: str, as_json: bool) -> None:
+def _show_to_the_end(place: Aws, control: Control, execution: str, as_json: bool) -> None:
+    from pipelines.training_log import TrainingProgress
+
+    statuses = TrainingProgress(place).added(control.follow(execution))
     try:
-        found = _followed(control, execution, as_json)
+        found = _followed(statuses, as_json)
     except KeyboardInterrupt:
         click.echo(
             f"\nexecution {execution.rpartition('/')[2]} goes on: "
@@ -245,14 +257,14 @@ def _show_to_the_end(control: Control, execution: str, as_json: bool) -> None:
         sys.exit(REJECTED if found.is_rejected else FAILED)
 
 
-def _followed(control: Control, execution: str, as_json: bool) -> ExecutionStatus:
+def _followed(statuses: Iterator[ExecutionStatus], as_json: bool) -> ExecutionStatus:
     from pipelines.follow import follow
 
     if as_json:
-        *_, found = control.follow(execution)
+        *_, found = statuses
         print_json(_document(found))
     else:
-        found = follow(control.follow(execution))
+        found = follow(statuses)
         _print_end(found)
     return found
 
@@ -260,10 +272,8 @@ def _followed(control: Control, execution: str, as_json: bool) -> ExecutionStatu
 def _print_steps(found: ExecutionStatus) -> None:
     from pipelines.follow import step_line, step_table
 
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        Console().print(step_table(found))
+    if is_live(sys.stdout):
+        console(sys.stdout).print(step_table(found))
         return
     for step in found.steps:
         click.echo(step_line(step))

@@ -112,7 +112,7 @@ def command(
             retraining.control.check(request.parameters)
             decision = retraining.ask(request)
             _tell_decision(decision, tell)
-            status = _end(retraining, decision, wait, as_json)
+            status = _end(place, retraining, decision, wait, as_json)
             if status.has_ended and decision.outcome != "unchanged":
                 report_at_the_end(place, decision.execution)
             report = retraining.report(request, decision, status)
@@ -147,9 +147,12 @@ def _tell_decision(decision: Decision, tell: Any) -> None:
     tell(decision.sentence)
 
 
-def _end(retraining: Retraining, decision: Decision, wait: bool, as_json: bool) -> ExecutionStatus:
+def _end(
+    place: Aws, retraining: Retraining, decision: Decision, wait: bool, as_json: bool
+) -> ExecutionStatus:
     """The status at the end; without waiting, or of what has ended long ago, that of now."""
     from pipelines.follow import follow
+    from pipelines.training_log import TrainingProgress
 
     control = retraining.control
     if not wait or decision.outcome == "unchanged":
@@ -157,7 +160,7 @@ def _end(retraining: Retraining, decision: Decision, wait: bool, as_json: bool) 
     if as_json:
         *_, status = control.follow(decision.execution)
         return status
-    return follow(control.follow(decision.execution))
+    return follow(TrainingProgress(place).added(control.follow(decision.execution)))
 
 
 def _hand_over(report: Report, summary: Path | None, region: str | None, as_json: bool) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -18,14 +16,14 @@ from pipelines.control import Control
 from pipelines.diagnosis import Diagnosis, diagnose
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
-from pipelines.logs import Event, Logs
+from pipelines.logs import Logs
 from pipelines.registry.lineage import Lineage, Lineages
 from pipelines.registry.models import Models, ModelVersion
 from pipelines.report.flow import Flow
+from pipelines.training_log import epochs
 
 MOST_BYTES = 64 << 20  # of a document that is read
 UNREGISTERED = 0  # the number of the version that an execution without a model stands for
-_EPOCH = re.compile(r"epoch=(\d{1,6})((?: \w+=[0-9.eE+-]+)+)$")
 _Read = TypeVar("_Read")
 
 
@@ -156,7 +154,7 @@ class Runs:
     def _epochs(self, status: ExecutionStatus) -> dict[int, dict[str, float]]:
         logs = Logs(self._aws)
         train = [step for step in status.steps if step.name == "Train"]
-        return epochs(logs.read(logs.of_steps(train, status.id)))
+        return epochs(event.message for event in logs.read(logs.of_steps(train, status.id)))
 
     def _add_validation(self, run: Run) -> None:
         uri = run.lineage.validation_uri
@@ -251,28 +249,6 @@ class Runs:
         except (KeyError, TypeError, ValueError, AttributeError):
             run.missing.append(f"{what} is damaged or of another version")
         return otherwise
-
-
-def epochs(log: Iterable[Event]) -> dict[int, dict[str, float]]:
-    """The figures that a training prints after each epoch; one that was resumed may tell an epoch
-    twice, and the later one counts."""
-    found: dict[int, dict[str, float]] = {}
-    for event in log:
-        line = _EPOCH.fullmatch(event.message)
-        if line:
-            pairs = (one.split("=") for one in line[2].split())
-            figures = {name: _number(figure) for name, figure in pairs}
-            found[int(line[1])] = {
-                name: figure for name, figure in figures.items() if math.isfinite(figure)
-            }
-    return dict(sorted(found.items()))
-
-
-def _number(figure: str) -> float:
-    try:
-        return float(figure)
-    except ValueError:
-        return math.nan
 
 
 def _share(value: Any) -> float:

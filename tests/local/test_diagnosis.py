@@ -15,8 +15,9 @@ from pipelines.aws import Aws
 from pipelines.cli import claimflow
 from pipelines.cli.pipeline import command as pipeline_command
 from pipelines.control import Control
-from pipelines.diagnosis import LONGEST_LINE, MOST_LINES, Diagnosis, diagnose
+from pipelines.diagnosis import Diagnosis, diagnose
 from pipelines.errors import UserError
+from pipelines.logs import LONGEST_LINE, MOST_LINES
 from pipelines.settings import Settings
 from tests.local.local_cloud import (
     OK,

@@ -21,15 +21,15 @@ from pipelines.bars import judged
 from pipelines.cli import report as report_command
 from pipelines.diagnosis import Diagnosis
 from pipelines.execution_status import ExecutionStatus, StepStatus
-from pipelines.logs import Event
 from pipelines.page import table
 from pipelines.registry.lineage import Lineage
 from pipelines.report.charts import Interval, Line, calibration, curves, intervals
 from pipelines.report.flow import Flow, Node, drawn, told
-from pipelines.report.run import Bin, Check, Mistake, Run, Runs, epochs
+from pipelines.report.run import Bin, Check, Mistake, Run, Runs
 from pipelines.report.run_page import MATRIX, MOST_CONFUSIONS, run_page
 from pipelines.report.written import write_report
 from pipelines.settings import Settings
+from pipelines.training_log import epochs
 from tests.local.local_cloud import (
     REGION,
     Cloud,
@@ -371,7 +371,7 @@ def test_the_epochs_are_read_out_of_the_log() -> None:
         "epoch=3x train_loss=1",
         "validation_accuracy=0.9",
     ]
-    found = epochs(Event(BEGAN, "x", "Train", line) for line in lines)
+    found = epochs(lines)
     assert found == {
         1: {"train_loss": 0.5, "val_accuracy": 0.9, "samples_per_s": 775},
         2: {"train_loss": 0.3},
