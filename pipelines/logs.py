@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +30,8 @@ _LAMBDA_STEPS: dict[str, Function] = {"Champion": "champion"}
 _JOB_OF_EXECUTION = re.compile(r"pipelines-([a-z0-9]+)-")  # SageMaker names the jobs of steps so
 MOST_LINES = 30  # of the end of a log
 LONGEST_LINE = 500  # characters of such a line
+_PAIRS = re.compile(r"[a-z]\w*=[^\s=]+(?: [a-z]\w*=[^\s=]+)*")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?:e[+-]?[0-9]{1,2})?")
 _DESCRIBED = 100  # jobs that Batch describes at once
 _LATE = 2.0  # seconds after its end within which what a job printed is there
 
@@ -61,10 +65,13 @@ class Event:
     source: str
     message: str
 
-    def document(self) -> dict[str, str]:
-        """For `--json`; the name is the word of the log itself, `step`."""
+    def document(self) -> dict[str, Any]:
+        """For `--json`: the source under the log's own word for it, `step`; and `fields`, where the
+        message is a JSON object, as the functions print, or pairs, as the training prints."""
         told = asdict(self) | {"time": self.time.isoformat(timespec="milliseconds")}
-        return {"step" if name == "source" else name: value for name, value in told.items()}
+        told = {"step" if name == "source" else name: value for name, value in told.items()}
+        fields = _fields(self.message)
+        return told | {"fields": fields} if fields else told
 
 
 class Logs:
@@ -227,6 +234,25 @@ def last_lines(logs: Any, group: str, job: str) -> tuple[list[str], str]:
         return [], plain(str(error))
     lines = [plain(line) for event in events for line in event["message"].splitlines()]
     return [line[:LONGEST_LINE] for line in lines[-MOST_LINES:]], ""
+
+
+def _fields(message: str) -> dict[str, Any]:
+    """What a message tells by name; empty where it is a sentence."""
+    if message.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            document = json.loads(message, parse_constant=str)
+            return document if isinstance(document, dict) else {}
+        return {}
+    if not _PAIRS.fullmatch(message):
+        return {}
+    pairs = (one.split("=", 1) for one in message.split(" "))
+    return {name: _value(given) for name, given in pairs}
+
+
+def _value(given: str) -> int | float | str:
+    if not _NUMBER.fullmatch(given):
+        return given
+    return int(given) if given.lstrip("-").isdigit() else float(given)
 
 
 def _key(source: Source) -> Source:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "images": "images",
     "destroy": "destroy",
+    "completion": "completion",
 }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--execution", help="Its id or ARN; without it, the latest.")
 @click.option("--follow", is_flag=True, help="Go on until the step, job or execution has ended.")
 @click.option("--since", type=Window(), default="1d", show_default=True, help="Of a function.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an event, for programs.")
 def command(
     what: str | None,
     name: str | None,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -15,48 +19,21 @@ from pipelines.cli import claimflow
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("sagemaker", "boto3", "botocore", "mlflow", "moto", "mxnet", "pandas", "rich", "pydantic")
-COMMANDS = [
-    [],
-    ["demo"],
-    ["local"],
-    ["local", "up"],
-    ["pipeline"],
-    ["pipeline", "start"],
-    ["pipeline", "retry"],
-    ["pipeline", "diagnose"],
-    ["pipeline", "diff"],
-    ["model"],
-    ["model", "approve"],
-    ["model", "reject"],
-    ["model", "rollback"],
-    ["model", "history"],
-    ["model", "card"],
-    ["model", "fetch"],
-    ["predict"],
-    ["predictions"],
-    ["predictions", "list"],
-    ["predictions", "show"],
-    ["predictions", "retry"],
-    ["predictions", "drift"],
-    ["data"],
-    ["data", "add"],
-    ["data", "show"],
-    ["data", "diff"],
-    ["data", "imdb"],
-    ["trace"],
-    ["report"],
-    ["logs"],
-    ["retrain"],
-    ["train"],
-    ["tune"],
-    ["deploy"],
-    ["destroy"],
-    ["doctor"],
-    ["images"],
-    ["images", "build"],
-    ["images", "push"],
-    ["images", "list"],
-]
+PROGRAM = 'import sys; sys.argv[0] = "claimflow"; from pipelines.cli import main; main()'
+
+
+def paths(command: click.Command = claimflow, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Every command below a command, and itself."""
+    yield list(path)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from paths(below, (*path, name))
+
+
+COMMANDS = list(paths())
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -71,7 +48,10 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
     )
 
 
-def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("completes", [{}, {"_CLAIMFLOW_COMPLETE": "bash_complete"}])
+def test_help_and_completion_import_nothing_heavy(
+    completes: dict[str, str], tmp_path: Path
+) -> None:
     code = (
         "import sys; sys.argv = ['claimflow', '--help']\n"
         "from pipelines.cli import main\n"
@@ -81,7 +61,13 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "COMP_WORDS": "claimflow p",
+            "COMP_CWORD": "1",
+            **completes,
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -90,11 +76,79 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert "heavy: []" in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_help_text_has_an_example(command: list[str]) -> None:
-    shown = CliRunner().invoke(claimflow, [*command, "--help"])
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=" ".join)
+def test_every_help_text_has_an_example_that_the_command_takes(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = CliRunner().invoke(claimflow, [*command, "--help"], terminal_width=200)
     assert shown.exit_code == 0
-    assert "Example:" in shown.output or not command
+    told = shown.output.partition("Example:")[2].partition("\nOptions:")[0]
+    # The part of a line that is a call: before what the shell does with it.
+    calls = re.findall(r"(?<![\w-])claimflow( [^|>#)\n]+)", told)
+    assert calls
+    called: list[str] = []
+    monkeypatch.setattr(click.Command, "invoke", lambda _, ctx: called.append(ctx.command_path))
+    for call in calls:
+        done = CliRunner().invoke(claimflow, shlex.split(call), prog_name="claimflow")
+        assert done.exit_code == 0, f"claimflow{call}: {done.output}"
+    assert any(path.startswith(" ".join(["claimflow", *command])) for path in called)
+
+
+def completed(shell: str, line: str, folder: Path) -> list[str]:
+    """What a shell is told when somebody presses the tab key at the end of a line."""
+    words = line.split(" ")
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    if shell == "fish":
+        variables["COMP_CWORD"] = words[-1]
+    variables["_CLAIMFLOW_COMPLETE"] = f"{shell}_complete"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("claimflow pipel", "pipeline"),
+        ("claimflow pipeline sta", "status"),
+        ("claimflow pipeline status --wa", "--watch"),
+        ("claimflow train --kind text", "textcnn"),
+        ("claimflow completion z", "zsh"),
+    ],
+)
+def test_shells_complete_commands_options_and_choices(
+    shell: str, line: str, expected: str, tmp_path: Path
+) -> None:
+    assert expected in " ".join(completed(shell, line, tmp_path)).replace(",", " ").split()
+
+
+def test_the_printed_completion_works_in_bash(tmp_path: Path) -> None:
+    program = tmp_path / "claimflow"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{PROGRAM}' \"$@\"\n", "utf-8")
+    program.chmod(0o755)
+    script = """
+        eval "$(claimflow completion bash)"
+        COMP_WORDS=(claimflow pipeline st) COMP_CWORD=2
+        _claimflow_completion claimflow
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["/bin/bash", "-c", script],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(done.stdout.split()) >= {"start", "stop", "status", "steps"}, done.stderr
 
 
 def test_a_mistyped_command_gets_the_nearest_one(tmp_path: Path) -> None:
