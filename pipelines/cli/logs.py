@@ -127,6 +127,6 @@ def _upload(place: Aws, logs: Logs, name: str | None) -> Look:
 
 def _line(event: Event, as_json: bool) -> str:
     if as_json:
-        return json.dumps(event.document(), ensure_ascii=False)
+        return json.dumps(event.document())  # ASCII: fields may hold what steers a terminal
     when = f"{event.time:%Y-%m-%dT%H:%M:%S}.{event.time.microsecond // 1000:03}Z"
     return "  ".join(filter(None, (when, event.execution, event.source, event.message)))

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.aws import Aws
-from pipelines.cli.logs import command
+from pipelines.cli.logs import _line, command
 from pipelines.control import Control
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus, StepStatus
-from pipelines.logs import JOB_GROUPS, Logs, Source
+from pipelines.logs import JOB_GROUPS, Event, Logs, Source
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 TRAINING, PROCESSING = JOB_GROUPS["training-job"], JOB_GROUPS["processing-job"]
@@ -100,6 +100,29 @@ def test_one_step_alone_and_as_json(execution: list[ExecutionStatus]) -> None:
         (RUN, "Validate", "passed: rows")
     ]
     assert datetime.fromisoformat(found[0]["time"]) == NOW - timedelta(seconds=600)
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("epoch=2 val_loss=0.25 rate=1e-05", {"epoch": 2, "val_loss": 0.25, "rate": 1e-05}),
+        ("kind=ngram", {"kind": "ngram"}),
+        ('{"event": "submitted", "rows": NaN}', {"event": "submitted", "rows": "NaN"}),
+        ('{"event": "\\ud800\\u202e"}', {"event": "\ud800\u202e"}),
+        *(
+            (plain, None)
+            for plain in ("passed: rows=3 of 4", "{no json", "[1]", "a=b=c", "{}", "=")
+        ),
+    ],
+)
+def test_what_a_line_tells_by_name_is_there_for_programs(
+    message: str, fields: dict[str, Any] | None
+) -> None:
+    told = _line(Event(NOW, RUN, "Train", message), as_json=True)
+    assert told.isascii() and "\n" not in told
+    document = json.loads(told)
+    assert document.get("fields") == fields
+    assert (document["execution"], document["step"], document["message"]) == (RUN, "Train", message)
 
 
 def test_a_step_that_did_not_run_is_told_with_those_that_did(
