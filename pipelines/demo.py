@@ -26,6 +26,7 @@ from pipelines.follow import follow
 from pipelines.local import daemon
 from pipelines.predictions import XZ, Predictions
 from pipelines.registry.models import Models
+from pipelines.report.written import write_report
 from pipelines.settings import Settings
 from pipelines.training_log import TrainingProgress
 
@@ -74,6 +75,7 @@ def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bo
             warm_up.join()
             execution, found = _train(place, files)
             _fetch_reports(place, execution, output)
+            write_report(place, execution, output / "run.html")
             if found.status != "Succeeded":
                 _tell_failure(found, output)
                 return False
@@ -82,7 +84,8 @@ def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bo
             _predict(place, files.new, output, version)
         _tell_figures(control.evaluation(execution))
         _say("Where", f"predictions  {output / 'predictions'}")
-        click.echo(f"             reports      {output / 'predictions' / 'report.html'}")
+        click.echo(f"             reports      {output / 'run.html'}")
+        click.echo(f"                          {output / 'predictions' / 'report.html'}")
         click.echo(
             f"                          {output / 'validation' / 'data_docs' / 'index.html'}"
         )

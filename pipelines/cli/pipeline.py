@@ -241,11 +241,13 @@ command.add_command(definition_diff.command)
 
 
 def _show_to_the_end(place: Aws, control: Control, execution: str, as_json: bool) -> None:
+    from pipelines.cli.report import report_at_the_end
     from pipelines.training_log import TrainingProgress
 
     statuses = TrainingProgress(place).added(control.follow(execution))
     try:
         found = _followed(statuses, as_json)
+        report_at_the_end(place, execution)
     except KeyboardInterrupt:
         click.echo(
             f"\nexecution {execution.rpartition('/')[2]} goes on: "

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="The file to write; without it, one in the state folder.",
 )
+@click.option("--again", is_flag=True, help="Write it anew, although one is kept.")
 @click.option("--open/--no-open", "opens", default=True, help="Open it, on a terminal.")
-def command(execution: str | None, output: Path | None, opens: bool) -> None:
-    """Write what an execution did and how good its model is as a page, and open it.
+def command(execution: str | None, output: Path | None, again: bool, opens: bool) -> None:
+    """Open the page on what an execution did and how good its model is.
 
     EXECUTION is an id or ARN; without it, the latest. The page is one file without network and
-    scripts, and never holds the text of a claim. A copy is kept with the execution.
+    scripts, and never holds the text of a claim. That of an execution that has ended is kept with
+    it on S3: it is written at the end by whoever waits for it, else by the first call of this.
 
     \b
     Example:
@@ -34,11 +36,14 @@ def command(execution: str | None, output: Path | None, opens: bool) -> None:
       claimflow report abcdefghijkl --output run.html --no-open
     """
     from pipelines.control import Control
-    from pipelines.report.written import write_report
+    from pipelines.report.written import kept_report, write_report
 
     with aws() as place:
-        written = write_report(place, Control(place).resolve(execution), output)
+        make = write_report if again else kept_report
+        written = make(place, Control(place).resolve(execution), output)
     click.echo(written.path)
+    if written.kept_since:
+        click.echo(f"of {written.kept_since:%Y-%m-%d %H:%M:%S %Z}; --again makes it anew", err=True)
     if written.fault:
         click.echo(written.fault, err=True)
     if opens and sys.stdout.isatty():
@@ -48,15 +53,15 @@ def command(execution: str | None, output: Path | None, opens: bool) -> None:
 
 
 def report_at_the_end(place: Aws, execution: str) -> None:
-    """Writes the report of an execution (its ARN) that another command has followed, and says where
-    in one line. What goes wrong is said, and changes nothing else."""
+    """Writes the report of an execution (its ARN) that another command has followed to its end, and
+    says where in one line. What goes wrong is said, and changes nothing else."""
     from pipelines.aws import readable_errors
     from pipelines.errors import UserError
-    from pipelines.report.written import write_report
+    from pipelines.report.written import kept_report
 
     try:
         with readable_errors():
-            written = write_report(place, execution)
+            written = kept_report(place, execution)
     except (UserError, OSError) as error:
         click.echo(f"there is no report: {error}", err=True)
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from pipelines.aws import Aws
 from pipelines.bars import judged
 from pipelines.cli import report as report_command
+from pipelines.control import Control
 from pipelines.diagnosis import Diagnosis
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.page import table
@@ -27,7 +29,7 @@ from pipelines.report.charts import Interval, Line, calibration, curves, interva
 from pipelines.report.flow import Flow, Node, drawn, told
 from pipelines.report.run import Bin, Check, Mistake, Run, Runs
 from pipelines.report.run_page import MATRIX, MOST_CONFUSIONS, run_page
-from pipelines.report.written import write_report
+from pipelines.report.written import kept_report, write_report
 from pipelines.settings import Settings
 from pipelines.training_log import epochs
 from tests.local.local_cloud import (
@@ -504,6 +506,45 @@ def test_the_report_is_kept_with_the_execution_and_written_here(
     bucket, _, key = written.address.removeprefix("s3://").partition("/")
     head = cloud.client("s3").head_object(Bucket=bucket, Key=key)
     assert head["ContentType"] == "text/html; charset=utf-8"
+
+
+def test_the_kept_report_is_taken_until_the_execution_goes_on(
+    cloud: Cloud, place: Aws, rejected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_report(place, rejected)
+    bucket, _, key = written.address.removeprefix("s3://").partition("/")
+    cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"kept")
+    kept = kept_report(place, rejected, tmp_path / "run.html")
+    assert kept.path.read_bytes() == b"kept" and kept.address == written.address
+    assert kept.kept_since is not None
+
+    def goes_on(self: Control, execution: str) -> ExecutionStatus:
+        found = original(self, execution)
+        later = kept.kept_since and kept.kept_since + timedelta(seconds=1)
+        return replace(found, steps=[replace(found.steps[0], ended=later), *found.steps[1:]])
+
+    original = Control.status
+    monkeypatch.setattr(Control, "status", goes_on)
+    anew = kept_report(place, rejected, tmp_path / "run.html")
+    assert anew.kept_since is None
+    assert cloud.read(written.address) == anew.path.read_text("utf-8") != "kept"
+
+
+def test_before_its_end_an_execution_has_a_report_that_is_not_kept(
+    cloud: Cloud, place: Aws, rejected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = write_report(place, rejected).address
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    cloud.client("s3").delete_object(Bucket=bucket, Key=key)
+    original = Control.status
+    monkeypatch.setattr(
+        Control, "status", lambda *given: replace(original(*given), status="Executing")
+    )
+    written = kept_report(place, rejected)
+    assert "It has not ended" in written.path.read_text("utf-8")
+    assert not written.address and not written.fault
+    with pytest.raises(ClientError):
+        cloud.client("s3").head_object(Bucket=bucket, Key=key)
 
 
 def test_who_may_not_write_there_gets_the_file_here(
