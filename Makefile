@@ -13,13 +13,14 @@ READY := .venv/.ready
 SCAN := .venv/scan
 TEMPLATES = $(wildcard */stack.yaml)
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint docs lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
 	@echo "make test   the test suite"
 	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell, workflows"
+	@echo "make docs   write docs/configuration.md from the settings"
 	@echo "make lock   resolve the requirements anew"
 	@echo "make clean  remove the environment and what the local cloud keeps"
 
@@ -62,6 +63,9 @@ $(SCAN)/.ready: ci/scan.txt $(READY)
 	@.venv/bin/python -m venv --without-pip $(SCAN)
 	@$(UV) pip sync --quiet --python $(SCAN)/bin/python --require-hashes ci/scan.txt
 	@touch $@
+
+docs: $(READY)
+	.venv/bin/python docs/configuration.py 2>/dev/null
 
 lock: $(READY)
 	echo 'uv' | $(LOCK) - --output-file containers/uv.txt

@@ -66,56 +66,80 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # The network of the prediction jobs: the account's own, or (without) a small one with endpoints
-    # and no way to the internet.
+    # The network of the prediction jobs: the account's own, or (without) a small one that is made,
+    # with endpoints and no way to the internet.
     vpc_id: Annotated[str, Field(pattern=r"^vpc-[0-9a-f]+$")] | None = None
+    """The account's own network; needs `subnet_ids`."""
     subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")], ...] = ()
-    endpoint_zones: Literal["1", "2"] = "1"  # of the network that is made
+    """The subnets of `vpc_id` that jobs run in."""
+    endpoint_zones: Literal["1", "2"] = "1"
+    """Availability zones that the endpoints of the network that is made stand in."""
 
     # Who hears of predictions and faults.
     notice_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    # An upload that waits longer for a model to be approved raises an alarm.
+    """Gets a mail for each file that was predicted, and for each alarm."""
     waiting_seconds: Annotated[int, Field(ge=900)] = 86_400
+    """An upload that waits longer for a model to be approved raises an alarm."""
 
-    # What starts a retraining, besides people and CI: a schedule ("rate(7 days)", "cron(0 6 ? * MON
-    # *)", in UTC), labelled data once nothing more has come for so many seconds, and a share of
-    # predictions that would have to change their label to be spread as the training data's are.
+    # What starts a retraining, besides people and CI.
     retrain_schedule: Schedule | None = None
+    """`rate(7 days)` or `cron(0 6 ? * MON *)`, in UTC."""
     retrain_on_data: bool = True
+    """Whether new files below `labelled/` start one."""
     quiet_seconds: Annotated[int, Field(ge=0, le=900)] = 300  # SQS delays no message longer
+    """How long nothing more must have come before new files start one."""
     drift_bar: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """The share of a file's predictions that would have to change their label to be spread as the
+    training data's are: more raises the alarm of drift."""
 
-    # What becomes of cells of an upload that a spreadsheet would take for a formula; and from which
-    # size on an upload is shared by an array of jobs, and by how many at most.
+    # The prediction of large files and of files for spreadsheets.
     formulas: Literal["keep", "neutralise"] = "keep"
+    """What becomes of cells of an upload that a spreadsheet would take for a formula."""
     shard_bytes: Annotated[int, Field(ge=2**20)] = 64 * 2**20
+    """An upload larger than this is shared by an array of jobs."""
     max_shards: Annotated[int, Field(ge=2, le=10_000)] = 100
+    """Jobs of such an array, at most."""
 
     # How long is kept what is kept, in days.
     log_days: LogDays = 90
+    """Logs of jobs and functions."""
     upload_days: Days = 90
+    """What people have put below `incoming/`."""
     result_days: Days = 365
+    """Predictions and the records of uploads; more than `upload_days` and `old_version_days`
+    together."""
     old_version_days: Days = 30
+    """What was overwritten or removed, in all buckets."""
     access_log_days: Days = 400
+    """Who has read and written what in the buckets."""
 
     # The machines of the prediction jobs.
     max_vcpus: Annotated[int, Field(ge=2, le=10_000)] = 32
+    """Virtual CPUs that run at the same time, at most."""
     use_gpu: bool = False
-    gpu_image: str | None = None  # address of an image that predicts on a GPU
+    """Whether they have GPUs; needs `gpu_image`."""
+    gpu_image: str | None = None
+    """Address of an image that predicts on a GPU."""
 
-    # The image repositories belong to the project: one stage of an account makes them.
+    # What one stage of an account makes for all.
     create_repositories: bool = True
+    """The image repositories: they belong to the project."""
+    create_identity_provider: bool = True
+    """The identity provider for GitHub: an account has one."""
 
-    # A SageMaker MLflow tracking server: costs money by the hour, used or not.
+    # A SageMaker MLflow tracking server.
     use_mlflow_server: bool = False
+    """Makes one; it costs money by the hour, used or not."""
 
-    # The repository whose CI may deploy and start the pipeline, as owner/name.
+    # CI.
     github_repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    """The repository, as owner/name, whose CI may push images and start the pipeline."""
     github_branch: Annotated[str, Field(pattern=r"^[\w./-]+$")] = "main"
+    """The only branch that may."""
     github_environment: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
-    create_identity_provider: bool = True  # an account has one for GitHub
-    # A role for CloudFormation that the account's administrators made; with it CI may deploy.
+    """An environment of GitHub that may, in place of the branch."""
     deploy_role_arn: RoleArn | None = None
+    """A role for CloudFormation that the account's administrators made; with it CI may deploy."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Deployment:
@@ -142,53 +166,76 @@ class Settings(BaseSettings):
 
     # Where it runs.
     project: Name = "claimflow"
+    """The first part of all names."""
     stage: Name = "dev"
-    account: Annotated[str, Field(pattern=r"^\d{12}$")] | None = None  # None: ask STS
+    """The second part of all names; chooses the table `[stages.…]`."""
+    account: Annotated[str, Field(pattern=r"^\d{12}$")] | None = None
+    """The AWS account; credentials of another are refused. None: whichever the credentials are
+    of."""
     region: str = Field(default_factory=lambda: _region())
+    """The AWS region. By default that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the AWS profile, or
+    else us-east-1."""
 
     # What the data looks like.
     text_column: str = "text"
+    """The column of the claims' texts."""
     label_column: str = "label"
-
-    # What data must be like, and what of it only warns: the options of the step Validate, such as
-    # max_overlap = 0.2 or warn_only = "overlap,duplicates" (steps/validation_settings.py).
+    """The column of their labels."""
     validation: dict[str, str | int | float] = Field(default_factory=dict)
+    """The options of the step Validate, see below; a table of its own: `[validation]`."""
 
     # What a run may cost.
     processing_instance_type: InstanceType = "ml.m5.large"
+    """The machine of Validate and Evaluate."""
     training_instance_type: InstanceType = "ml.c5.2xlarge"
+    """The machine of Train."""
     training_volume_gb: Annotated[int, Field(ge=1, le=16384)] = 30
+    """Its disk."""
     max_training_minutes: Annotated[int, Field(ge=1, le=7200)] = 120
+    """After so long Train is stopped."""
     max_processing_minutes: Annotated[int, Field(ge=1, le=7200)] = 60
+    """After so long Validate or Evaluate is stopped."""
     # Pipeline parameters carry values, not logic: spot or not is part of the definition.
     use_spot: bool = True
+    """Whether Train runs on spot instances."""
     cache_days: Annotated[int, Field(ge=0, le=365)] = 30
+    """How long a step is not run again for the same input; 0: always run."""
 
-    # What a training is given besides the data, as prefixes of S3 that its role may read (below
-    # vectors/ and pretrained/ of the data bucket): word vectors for textcnn, BERT's weights. None:
-    # no such channel.
+    # What a training is given besides the data, as prefixes of S3 that its role may read.
     vectors_uri: Prefix | None = None
+    """Word vectors for the kind `textcnn`, below `vectors/` of the data bucket."""
     pretrained_uri: Prefix | None = None
+    """Weights and vocabulary for the kind `bert`, below `pretrained/` of the data bucket."""
 
-    # What a model must reach.
+    # What a model must reach to be registered: the defaults of the pipeline's bars.
     min_accuracy: Share = 0.8
+    """Share of test rows with the right label."""
     min_macro_f1: Share = 0.0
-    min_class_recall: Share = 0.0  # of the class that is found least
+    """F1, every class counting alike."""
+    min_class_recall: Share = 0.0
+    """The recall of the class that is found least."""
     max_calibration_error: Share = 1.0
+    """How far confidence and accuracy are apart."""
     allowed_regression: Share = 0.005
-    # What it must reach to be approved without a person, which none is unless this is set; and by
-    # how much it may be worse than the champion then, noise included.
-    automatic_approval_accuracy: Share | None = None
-    automatic_approval_regression: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """The accuracy that may be lost against the champion, beyond chance."""
 
-    # Tracking: an http(s) address, the ARN of a SageMaker tracking server, or "none".
+    # What it must reach to be approved without a person.
+    automatic_approval_accuracy: Share | None = None
+    """Turns automatic approval on; at least `min_accuracy`."""
+    automatic_approval_regression: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """How much worse than the champion such a model may be, noise included."""
+
+    # Tracking.
     mlflow_tracking_uri: str = "none"
+    """An http(s) address, the ARN of a SageMaker tracking server, or `none`."""
 
     # The stacks on AWS.
     deployment: Deployment = Deployment()
+    """See below; a table of its own: `[deployment]`."""
 
     # The local cloud.
     state: Path = Path(".claimflow")
+    """The folder that the local cloud keeps everything in."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:

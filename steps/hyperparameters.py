@@ -42,17 +42,17 @@ class Hyperparameters:
     OWN_LEARNING_RATE: ClassVar[float]  # what the kind does well with on most data
     LARGEST_BATCH: ClassVar[int] = 256  # rows, unless the user sets them
 
-    kind: str = "ngram"
-    text_column: str = "text"
-    label_column: str = "label"
+    kind: str = "ngram"  # of model
+    text_column: str = "text"  # of the training file
+    label_column: str = "label"  # of the training file
     epochs: int = within(20, 1, 1000)  # at most: training ends earlier when validation says so
     patience: int = within(1, 1, 1000)  # epochs that may be no better than the best before the end
     monitor: str = one_of("loss", "accuracy", "macro_f1")  # of the validation rows: what is better
     learning_rate: float = within(0.0, 0.0, 10.0)  # 0: the kind's own
     batch_size: int = within(0, 0, 65536)  # 0: by the number of rows
     class_weights: str = "none"  # or "balanced", or {"label": weight, …}
-    seed: int = within(0, 0, 2**31 - 1)
-    validation_share: float = within(0.1, 0.0, 0.5)
+    seed: int = within(0, 0, 2**31 - 1)  # same data, same seed, same machine: same model
+    validation_share: float = within(0.1, 0.0, 0.5)  # of the rows: judges epochs, is not learnt
     review_precision: float = within(0.93, 0.0, 1.0)
     """What is predicted with less confidence than yields this precision is for a person to see."""
 

@@ -44,7 +44,7 @@ class BertHyperparameters(Hyperparameters):
     lower: bool = True  # the weights know small letters only ("uncased")
     length: int = within(256, WordPieces.SHORTEST, MAX_LENGTH)  # pieces that are looked at
     heads: int = within(0, 0, 1024)  # 0: one for each 64 dimensions
-    dropout: float = within(0.1, 0.0, 0.9)
+    dropout: float = within(0.1, 0.0, 0.9)  # of the pre-trained network and before the output
     warmup: float = within(0.1, 0.0, 1.0)  # share of the training
     wd: float = within(0.01, 0.0, 1.0)  # weight decay
     max_gradient: float = within(1.0, 1e-6, 1e6)  # norm of all gradients together

@@ -28,10 +28,10 @@ class SampleHyperparameters(Hyperparameters):
     OWN_LEARNING_RATE: ClassVar[float] = 0.001
     LARGEST_BATCH: ClassVar[int] = 64
 
-    vocab_size: int = within(20_000, 1, 1_000_000)  # words
+    vocab_size: int = within(20_000, 1, 1_000_000)  # words, the most frequent
     seq_len: int = within(500, 1, MAX_LENGTH)  # words of a text that are looked at
-    embed_size: int = within(100, 1, 1024)
-    dropout: float = within(0.5, 0.0, 0.9)
+    embed_size: int = within(100, 1, 1024)  # of an embedding
+    dropout: float = within(0.5, 0.0, 0.9)  # before the output
     wd: float = within(0.0, 0.0, 1.0)  # weight decay
     epoch_factor: int = within(4, 1, 1000)  # epochs with the whole learning rate
     power_decay: bool = False

@@ -30,7 +30,7 @@ class FastTextHyperparameters(Hyperparameters):
     OWN_LEARNING_RATE: ClassVar[float] = 0.01
 
     dimensions: int = within(16, 1, 1024)  # of an embedding
-    vocabulary_size: int = within(50_000, 1, 1_000_000)
+    vocabulary_size: int = within(50_000, 1, 1_000_000)  # words, the most frequent
     vocabulary_least: int = within(2, 1, 1000)  # times that the texts hold a word, or more
     bits: int = within(0, 0, 22)  # pairs fall into 2 ** bits buckets; 0: by how many there are
 

@@ -29,8 +29,8 @@ class LstmHyperparameters(SampleHyperparameters):
     """What only this kind has."""
 
     hidden_size: int = within(100, 1, 2048)  # of each direction
-    n_layers: int = within(1, 1, 8)
-    bidirectional: bool = True
+    n_layers: int = within(1, 1, 8)  # one upon the other
+    bidirectional: bool = True  # texts are read backwards, too
 
 
 HYPERPARAMETERS = LstmHyperparameters

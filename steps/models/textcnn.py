@@ -34,14 +34,14 @@ class TextCnnHyperparameters(Hyperparameters):
     OWN_LEARNING_RATE: ClassVar[float] = 0.001
     LARGEST_BATCH: ClassVar[int] = 64
 
-    vectors: str = one_of("random", "frozen", "tuned", "both")
+    vectors: str = one_of("random", "frozen", "tuned", "both")  # where embeddings begin
     vectors_file: str = optional()  # empty: the one file in the channel "vectors"
     dimensions: int = within(128, 1, 1024)  # of an embedding; given vectors have their own
     filters: int = within(100, 1, 1000)  # of each width
-    dropout: float = within(0.5, 0.0, 0.9)
-    max_norm: float = within(3.0, 1e-3, 1e3)
+    dropout: float = within(0.5, 0.0, 0.9)  # before the output
+    max_norm: float = within(3.0, 1e-3, 1e3)  # of each label's weights in the output
     length: int = within(800, 1, MAX_LENGTH)  # words of a text that are looked at
-    vocabulary_size: int = within(30_000, 1, 1_000_000)
+    vocabulary_size: int = within(30_000, 1, 1_000_000)  # words, the most frequent
     vocabulary_least: int = within(2, 1, 1000)  # times that the texts hold a word, or more
 
 
