@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ class Aws:
         """`variables` name the place and the keys, instead of the environment."""
         self._given = settings
         self._variables = variables or {}
+        self._clients: dict[tuple[str, float | None], Any] = {}
+        self._lock = threading.RLock()  # threads may share clients, but not make them together
 
     @property
     def given(self) -> Settings:
@@ -49,6 +52,19 @@ class Aws:
     def client(self, service: str, answers_within: float | None = None) -> Any:
         """A client of a service; with `answers_within` a call may take so many seconds, and is not
         repeated when it takes longer."""
+        with self._lock:
+            if (service, answers_within) not in self._clients:
+                made = self._new_client(service, answers_within)
+                self._clients[service, answers_within] = made
+            return self._clients[service, answers_within]
+
+    def forget_credentials(self) -> None:
+        """Has the next client look for credentials anew: those that were found have expired."""
+        with self._lock:
+            self._clients.clear()
+            self.__dict__.pop("_session", None)
+
+    def _new_client(self, service: str, answers_within: float | None) -> Any:
         more: dict[str, Any] = {}
         if answers_within:
             from botocore.config import Config

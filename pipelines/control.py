@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.aws import Aws
 from pipelines.bars import judged
-from pipelines.errors import UserError
+from pipelines.errors import NotThereError, UserError
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.images import ROOT, addresses
 from pipelines.settings import Settings
@@ -186,7 +186,7 @@ class Control:
                 return arn
         if execution is None:
             raise UserError("There is no execution yet; start one with `claimflow pipeline start`")
-        raise UserError(f"There is no execution {execution}; see `claimflow pipeline list`")
+        raise NotThereError(f"There is no execution {execution}; see `claimflow pipeline list`")
 
     def output(self, execution: str, step: str) -> str | None:
         """Where a processing step left its output (a cached one in an earlier run); None where it

@@ -24,11 +24,12 @@ from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
 from pipelines.follow import follow
 from pipelines.local import daemon
-from pipelines.predictions import XZ, Predictions
+from pipelines.predictions import Predictions
 from pipelines.registry.models import Models
 from pipelines.report.written import write_report
 from pipelines.settings import Settings
 from pipelines.training_log import TrainingProgress
+from pipelines.xz import MAGIC as XZ
 
 SHOWN = 5  # predictions
 PREDICT_SECONDS = 1800.0

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class UserError(Exception):
     """Something that the user gave or did, not a fault of ours: shown without a traceback."""
+
+
+class NotThereError(UserError):
+    """What was named does not exist."""

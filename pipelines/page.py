@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 LONGEST = 300  # characters of a value that are shown
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1d2733;--soft:#5b6773;--line:#dfe4e9;
 --bar:#3f74a3;--track:#f4f6f8;--second:#a85a12;--good:#1d6b3c;--bad:#a3341f;--look:#fbf0d9;
 --edge:#9a6a00}
@@ -55,7 +55,8 @@ border:solid var(--line);border-width:1px 0}
 .figures dt{font-size:.9rem}
 .figures dd{font-size:1.7rem;font-weight:600;line-height:1.3}
 .figures small{display:block;color:var(--soft);font-size:.85rem;font-weight:400}
-svg{display:block;width:100%;height:auto;overflow:visible}
+svg{display:block;max-width:100%;height:auto;overflow:visible}
+svg:not([width]){width:100%}
 figure{margin:1rem 0}
 details{margin:.6rem 0}
 summary{color:var(--soft);cursor:pointer}
@@ -81,7 +82,7 @@ def page(title: str, body: Iterable[str], style: str = "") -> str:
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{text(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{text(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(filter(None, body))
         + "\n</main>\n</body>\n</html>\n"
     )

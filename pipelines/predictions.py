@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-import lzma
 import re
-import shutil
-import tempfile
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipelines.aws import Aws, download_folder
 from pipelines.control import check_file
 from pipelines.errors import UserError
+from pipelines.object_writer import ObjectWriter
 from pipelines.transfers import Progress, untold
 from pipelines.uploads import INCOMING, Upload, Uploads, upload_id
+from pipelines.xz import Unpacker
 
-XZ = b"\xfd7zXZ\x00"  # how such a file begins
+LONGEST_NAME = 200  # characters of an upload's name, as the functions keep them (lambdas/layout.py)
+_BLOCK = 1 << 20  # bytes that are read at once
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,24 @@ class Predictions:
         self._s3 = aws.client("s3")
         self._uploads = Uploads(aws)
 
-    def upload(self, path: Path) -> Upload:
+    def upload(self, path: Path, progress: Progress = untold) -> Upload:
         """Puts a file into the bucket, as anyone would."""
         check_file(path)
-        bucket = self._aws.settings.bucket("predictions")
-        key = f"{INCOMING}{path.name.removesuffix('.xz')}"
-        with unpacked(path) as body:
-            put = self._s3.put_object(Bucket=bucket, Key=key, Body=body)
-        return Upload(bucket, key, upload_id(bucket, key, put.get("VersionId") or put["ETag"]))
+        size = path.stat().st_size
+        incoming = self.incoming(path.name)
+        try:
+            with path.open("rb") as file, progress(path.name, size) as tell:
+                while block := file.read(_BLOCK):
+                    incoming.write(block)
+                    tell(file.tell(), size)
+            return incoming.finish()
+        except BaseException:
+            incoming.abort()
+            raise
+
+    def incoming(self, name: str) -> Incoming:
+        """A file of claims of this name, to be written into the bucket as it arrives."""
+        return Incoming(self._s3, self._aws.settings.bucket("predictions"), name)
 
     def wait(
         self, upload: Upload, timeout: float, tell: Callable[[str], None] = lambda _text: None
@@ -98,22 +108,51 @@ class Predictions:
         return download_folder(self._s3, prediction.address, folder, progress)
 
 
-@contextmanager
-def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The file's content; the prediction path reads gzip itself, but not xz."""
-    with path.open("rb") as plain:
-        if plain.read(len(XZ)) != XZ:
-            plain.seek(0)
-            yield plain
-            return
-    with tempfile.TemporaryFile() as content:
-        try:
-            with lzma.open(path) as packed:
-                shutil.copyfileobj(packed, content)
-        except (lzma.LZMAError, EOFError):
-            raise UserError(f"{path}: the xz file is damaged or cut short") from None
-        content.seek(0)
-        yield content
+class Incoming:
+    """A file of claims on its way into the bucket, in constant memory.
+
+    The prediction path reads gzip itself, but not xz, which is unpacked on the way. Whoever writes
+    calls `finish` or `abort` at last.
+    """
+
+    def __init__(self, s3: Any, bucket: str, name: str) -> None:
+        self._bucket, self._key = bucket, f"{INCOMING}{name.removesuffix('.xz')}"
+        self._unpacker = Unpacker(name)
+        self._writer = ObjectWriter(s3, bucket, self._key)
+
+    def write(self, content: bytes) -> None:
+        """Raises UserError if the file is damaged."""
+        for part in self._unpacker.feed(content):
+            self._writer.write(part)
+
+    def finish(self) -> Upload:
+        """The upload, which is predicted from now on. Raises UserError if it is cut short."""
+        for part in self._unpacker.end():
+            self._writer.write(part)
+        put = self._writer.finish()
+        identifier = upload_id(self._bucket, self._key, put.get("VersionId") or put["ETag"])
+        return Upload(self._bucket, self._key, identifier)
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+
+def upload_name(given: str) -> str:
+    """A file's name as a stranger gives it, as the name of an upload: without folders and without
+    characters that only control, and not too long.
+
+    Raises
+    ------
+    UserError
+        Nothing is left of it.
+    """
+    name = re.split(r"[/\\]", given)[-1]
+    name = "".join(one for one in name if unicodedata.category(one)[0] != "C").strip().strip(".")
+    if not name:
+        raise UserError("The file has no name: give it one, such as claims.csv")
+    stem, dot, suffixes = name.partition(".")
+    ending = (dot + suffixes)[-40:] if len(name) > LONGEST_NAME else dot + suffixes
+    return stem[: LONGEST_NAME - len(ending)] + ending
 
 
 def reject_reasons(folder: Path) -> Counter[str]:

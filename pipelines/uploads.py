@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from pipelines.aws import Aws
-from pipelines.errors import UserError
+from pipelines.errors import NotThereError, UserError
 
 INCOMING = "incoming/"
 State = Literal["predicted", "failed", "running", "waiting", "unhandled", "unreadable"]
@@ -90,6 +90,18 @@ class UploadState:
     def words(self) -> str:
         return f"{WORDS[self.state]}: {self.reason}" if self.reason else WORDS[self.state]
 
+    @property
+    def summary(self) -> str:
+        """The state, and of a predicted file how many rows."""
+        if self.state != "predicted" or self.manifest is None:
+            return self.words
+        told = f"predicted: {self.manifest['predicted'] or 'none of the'} rows"
+        if self.manifest["for_review"]:
+            told += f", {self.manifest['for_review']} for review"
+        if self.manifest["rejected"]:
+            told += f", {self.manifest['rejected']} rejected"
+        return told
+
     def document(self) -> dict[str, Any]:
         """For `--json`."""
         upload = {name: value for name, value in asdict(self.upload).items() if value is not None}
@@ -110,6 +122,16 @@ class Recent:
 
     states: list[UploadState]
     complete: bool
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A file among the results of an upload; `size` is in bytes."""
+
+    name: str
+    bucket: str
+    key: str
+    size: int
 
 
 class UnreadableError(UserError):
@@ -162,12 +184,28 @@ class Uploads:
         for candidate in dict.fromkeys((key, INCOMING + key)):
             if found := self._head(bucket, candidate):
                 return found
-        raise UserError(f"There is no upload {name}; `claimflow predictions list` shows the latest")
+        raise NotThereError(
+            f"There is no upload {name}; `claimflow predictions list` shows the latest"
+        )
 
     def state(self, upload: Upload) -> UploadState:
         """What became of one upload."""
         (found,) = self.states([upload])
         return found
+
+    def files(self, found: UploadState) -> list[ResultFile]:
+        """The results of an upload's newest attempt, none while it is not settled."""
+        if found.record is None or found.manifest is None:
+            return []
+        bucket, prefix = found.record["results_bucket"], found.record["results_prefix"]
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, Delimiter="/"
+        )
+        return [
+            ResultFile(one["Key"][len(prefix) :], bucket, one["Key"], one["Size"])
+            for page in pages
+            for one in page.get("Contents", [])
+        ]
 
     def states(self, uploads: Sequence[Upload]) -> list[UploadState]:
         """What became of each upload.
@@ -266,7 +304,7 @@ class Uploads:
             for one in islice(self._all(), MOST_LISTED):
                 if one.id == identifier:
                     return one
-            raise UserError(
+            raise NotThereError(
                 f"There is no upload {identifier}; `claimflow predictions list` shows the latest"
             )
         bucket, key, version = (record[name] for name in ("bucket", "key", "version"))

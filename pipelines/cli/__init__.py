@@ -23,6 +23,7 @@ _COMMANDS = {
     "model": "model",
     "predict": "predict",
     "predictions": "predictions",
+    "desk": "desk",
     "trace": "trace",
     "report": "report",
     "logs": "logs",

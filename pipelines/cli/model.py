@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.cli.shared import aws, json_option, print_json
 from pipelines.plain_text import plain
 from pipelines.terminal import progress
-
-if TYPE_CHECKING:
-    from pipelines.registry.models import ModelVersion
-    from pipelines.registry.serving import Ceiling
 
 LIFT = "`claimflow model rollback --clear` lifts it"
 
@@ -53,7 +48,9 @@ def list_(as_json: bool) -> None:
                     {
                         **one.document(),
                         "predicts": one == predicting,
-                        "held_back": _is_held_back(one, ceiling),
+                        "held_back": bool(
+                            ceiling and ceiling.holds_back(one.version, one.approval)
+                        ),
                     }
                     for one in versions
                 ]
@@ -65,7 +62,7 @@ def list_(as_json: bool) -> None:
         click.echo("version  registered           approval")
         for one in versions:
             mark = "  ◄ predicts" if one == predicting else ""
-            if _is_held_back(one, ceiling):
+            if ceiling and ceiling.holds_back(one.version, one.approval):
                 mark = "  (held back by the rollback)"
             created = f"{one.created:%Y-%m-%d %H:%M:%S}"
             click.echo(f"{one.version:>7}  {created}  {one.approval}{mark}")
@@ -219,14 +216,11 @@ def card(version: int, output: Path | None) -> None:
     """
     from pipelines.registry.card import content
     from pipelines.registry.card_page import page
-    from pipelines.registry.lineage import Lineages
     from pipelines.registry.models import Models
 
     folder = output or Path("models") / str(version)
     with aws() as place:
-        models = Models(place)
-        found = Lineages(place).of(models.show(version))
-        found.decision = models.decision_on(found.model)
+        found = Models(place).lineage(version)
         texts = {
             "model_card.json": json.dumps(content(found), indent=1, ensure_ascii=False),
             "model_card.html": page(found, place.settings.model_package_group),
@@ -252,9 +246,3 @@ def fetch(version: int, output: Path | None) -> None:
     with aws() as place:
         folder = output or Path("models") / str(version)
         click.echo(str(Models(place).fetch(version, folder, progress)))
-
-
-def _is_held_back(version: ModelVersion, ceiling: Ceiling | None) -> bool:
-    return (
-        ceiling is not None and version.approval == "Approved" and version.version > ceiling.version
-    )

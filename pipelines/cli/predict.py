@@ -58,7 +58,7 @@ def _predicted(file: Path, folder: Path, timeout: float) -> tuple[dict[str, Any]
     with aws() as place:
         predictions = Predictions(place)
         folder.mkdir(parents=True, exist_ok=True)  # before anything is uploaded
-        upload = predictions.upload(file)
+        upload = predictions.upload(file, progress)
         click.echo(f"uploaded to s3://{upload.bucket}/{upload.key}", err=True)
         try:
             with spinner(f"waiting for {plain(file.name)}") as shown:

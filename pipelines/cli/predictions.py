@@ -214,17 +214,7 @@ def drift(since: datetime, alarm: bool, as_json: bool) -> None:
 def _line(found: UploadState) -> str:
     upload = found.upload
     when = f"{upload.uploaded_at:%Y-%m-%d %H:%M:%S}" if upload.uploaded_at else " " * 19
-    if found.manifest and found.state == "predicted":
-        manifest = found.manifest
-        counted = manifest["predicted"] or "none of the"
-        words = f"predicted: {counted} rows"
-        if manifest["for_review"]:
-            words += f", {manifest['for_review']} for review"
-        if manifest["rejected"]:
-            words += f", {manifest['rejected']} rejected"
-    else:
-        words = plain(found.words)
-    return f"{when}  {upload.id[:8]}  {plain(upload.key)}  {words}"
+    return f"{when}  {upload.id[:8]}  {plain(upload.key)}  {plain(found.summary)}"
 
 
 def _told(found: UploadState) -> dict[str, str]:

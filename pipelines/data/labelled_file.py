@@ -19,8 +19,9 @@ from typing import Any
 
 from pipelines.control import check_file
 from pipelines.errors import UserError
+from pipelines.xz import MAGIC as XZ
 
-GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"  # how such files begin
+GZIP = b"\x1f\x8b"  # how such a file begins
 # As in steps/table.py, which refuses what has more.
 MAX_TEXT = 1 << 30  # characters, decompressed
 MAX_CELL = 1_000_000  # characters

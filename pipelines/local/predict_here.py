@@ -15,8 +15,8 @@ from pipelines.control import check_file
 from pipelines.errors import UserError
 from pipelines.images import image
 from pipelines.local.environments import Environment, Environments
-from pipelines.predictions import unpacked
 from pipelines.settings import Settings
+from pipelines.xz import unpacked
 
 TARGET = "gluon-cpu"
 
@@ -87,7 +87,7 @@ def _plain(file: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="predict-") as temporary:
         plain = Path(temporary) / file.name.removesuffix(".xz")
-        with unpacked(file) as content, plain.open("wb") as target:
-            while part := content.read(2**20):
+        with file.open("rb") as packed, plain.open("wb") as target:
+            for part in unpacked(iter(lambda: packed.read(1 << 20), b""), str(file)):
                 target.write(part)
         yield plain

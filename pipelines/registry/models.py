@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.errors import UserError
+from pipelines.errors import NotThereError, UserError
 from pipelines.registry.card import attached
 from pipelines.registry.decisions import Decision, Decisions, iso, reason
-from pipelines.registry.lineage import Lineages
+from pipelines.registry.lineage import Lineage, Lineages
 from pipelines.registry.serving import Ceiling, Serving
 from pipelines.transfers import Progress, download, untold
 
@@ -229,6 +229,12 @@ class Models:
             statistics=statistics.get("S3Uri", ""),
         )
 
+    def lineage(self, version: int) -> Lineage:
+        """Where a version comes from, and the decision on it."""
+        found = Lineages(self._aws).of(self.show(version))
+        found.decision = self.decision_on(found.model)
+        return found
+
     def decide(
         self,
         version: int,
@@ -300,7 +306,7 @@ class Models:
 
     def _unknown(self, version: int, versions: Sequence[ModelVersion]) -> UserError:
         have = ", ".join(str(one.version) for one in versions) or "none"
-        return UserError(f"There is no model version {version}; the registry has: {have}")
+        return NotThereError(f"There is no model version {version}; the registry has: {have}")
 
     def _read_json(self, uri: str) -> dict[str, Any] | None:
         """None for what is gone."""

@@ -24,6 +24,10 @@ class Ceiling:
     set_by: str
     why: str
 
+    def holds_back(self, version: int, approval: str) -> bool:
+        """Whether a version does not predict because of it."""
+        return approval == "Approved" and version > self.version
+
     @property
     def sentence(self) -> str:
         return (

@@ -95,7 +95,7 @@ def drawn(flow: Flow, nodes: Mapping[str, Node], wide: bool) -> str:
     boxes = "".join(_box(nodes.get(one) or Node(one), place[one], box) for one in flow.steps)
     return (
         f'<svg class="{ident}" viewBox="-2 -2 {size[0] + 4:g} {size[1] + 4:g}" role="img" '
-        f'aria-labelledby="{ident}-title {ident}-told" style="max-width:{size[0] + 4:g}px">'
+        f'aria-labelledby="{ident}-title {ident}-told" width="{size[0] + 4:g}">'
         f'<title id="{ident}-title">The pipeline</title>'
         f'<desc id="{ident}-told">{text(told(flow, nodes), 4000)}</desc>'
         f'<g fill="none" stroke="var(--soft)" stroke-width="1.3">{lines}</g>{boxes}</svg>'

@@ -1,0 +1,138 @@
+"""`claimflow desk`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.cli.places import stage_option
+
+if TYPE_CHECKING:
+    import socket
+
+    from pipelines.aws import Aws
+    from pipelines.explanation import Explanation
+    from pipelines.local.explain_here import Explainer
+
+PORT = 8642
+
+
+@click.command("desk")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="On 127.0.0.1; 0 is any that is free.",
+)
+@click.option("--browser/--no-browser", default=True, help="Open it, on a terminal.")
+@stage_option
+def command(port: int, browser: bool, stage: str | None) -> None:
+    """Serve a small page for the claims team and the data team, on this machine only.
+
+    Files of claims and what became of them, runs, models and the decisions on them, and a box to
+    try one claim. The printed address holds a token: who has it may do what you may.
+
+    \b
+    Example:
+      claimflow desk
+      claimflow desk --port 0 --no-browser
+    """
+    import logging
+    import secrets
+
+    import uvicorn
+
+    from pipelines.aws import Aws
+    from pipelines.desk.app import create_app
+    from pipelines.settings import Settings
+
+    place = Aws(Settings.load(stage=stage))
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("claimflow.desk").setLevel(logging.INFO)
+    token = secrets.token_urlsafe(32)
+    with _listening(port) as listener, Explanations(place) as explanations:
+        app = create_app(place, token, explanations)
+        config = uvicorn.Config(
+            app,
+            access_log=False,  # it would show the token, and names
+            log_level="warning",
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=3,
+        )
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
+        click.echo(address)
+        click.echo("the desk is open: Ctrl-C closes it", err=True)
+        if browser and sys.stdout.isatty():
+            import webbrowser
+
+            webbrowser.open(address)
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            click.echo("the desk is closed", err=True)
+
+
+class Explanations:
+    """Explains with the model that is asked for, which stays warm until another one is."""
+
+    def __init__(self, place: Aws) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._running = ExitStack()
+        self._explainer: Explainer | None = None
+        self._model = ""
+
+    def __enter__(self) -> Explanations:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def __call__(self, model: str, text: str) -> Explanation:
+        """Why a version, by its ARN, gives a text its label. Raises UserError if it cannot."""
+        with self._lock:
+            if self._explainer is None or self._model != model:
+                self._start(model)
+            assert self._explainer is not None
+            return self._explainer.explain(text)
+
+    def _start(self, model: str) -> None:
+        """The model is fetched once: an artifact never changes under its version."""
+        import hashlib
+
+        from pipelines.local.explain_here import Explainer
+        from pipelines.registry.models import Models
+
+        self._running.close()
+        self._explainer = None
+        state = self._place.settings.state
+        folder = state / "desk" / hashlib.sha256(model.encode()).hexdigest()[:16]
+        if not (folder / "model.tar.gz").exists():
+            Models(self._place).fetch(int(model.rpartition("/")[2]), folder)
+        self._explainer = self._running.enter_context(Explainer(self._place.settings, folder))
+        self._model = model
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket of this machine alone, open before the address is told."""
+    import socket
+
+    from pipelines.errors import UserError
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise UserError(
+            f"Port {port} is taken: give another one with --port, or 0 for any that is free"
+        ) from None
+    return listener

@@ -1,0 +1,60 @@
+"""A line for each request: method, path as the routes have it, status, milliseconds. No values: an
+address may hold a name, a body the text of a claim."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOG = logging.getLogger("claimflow.desk")
+_BROKEN = "The desk has made a mistake: its terminal tells where. Try again, or start it anew."
+
+
+class AccessLog:
+    """Logs every request; what an application did not catch becomes a page, and a line without the
+    error's message."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Sequence[BaseRoute],
+        refusal: Callable[[int, str, str], Response],
+    ) -> None:
+        self._app, self._routes, self._refusal = app, routes, refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            LOG.error("%s at %s:%s", type(error).__name__, last.filename, last.lineno)
+            if not status:  # else the answer is cut short, and the browser sees that
+                await self._refusal(500, "Something is wrong", _BROKEN)(scope, receive, noting)
+        finally:
+            milliseconds = 1000 * (time.monotonic() - began)
+            LOG.info(
+                "%s %s %d %.0f ms", scope["method"], self._template(scope), status, milliseconds
+            )
+
+    def _template(self, scope: Scope) -> str:
+        for route in self._routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return "(no such page)"

@@ -1,0 +1,24 @@
+"""Style and script. The palette and the base are those of the reports: the same product."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipelines.desk.pages import FOLDER
+from pipelines.page import STYLE
+
+_TYPES = {".css": "text/css", ".js": "text/javascript"}
+_NAMES = ("desk.css", "desk.js")
+
+
+def file(request: Request) -> Response:
+    """One of the files that there are."""
+    name = request.path_params["name"]
+    if name == "base.css":
+        return Response(STYLE, media_type="text/css")
+    if name not in _NAMES:
+        raise HTTPException(404)
+    path = FOLDER / "static" / name
+    return Response(path.read_bytes(), media_type=_TYPES[path.suffix])

@@ -1,0 +1,96 @@
+"""A box to try one claim. Its text is neither kept nor logged: it comes in the body of a request,
+and goes no further than the process that explains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pipelines.desk.forms import Form, with_form
+from pipelines.desk.marked_text import marked
+from pipelines.desk.pages import desk, page
+from pipelines.errors import UserError
+from pipelines.registry.models import Models
+
+if TYPE_CHECKING:
+    from pipelines.registry.models import ModelVersion
+
+LONGEST = 20_000  # characters
+MOST_WORDS = 12
+NO_MODEL = "No model predicts yet: approve one first."
+
+
+def form(request: Request) -> Response:
+    return _page(request, _predicting(request))
+
+
+def explain(request: Request, form: Form) -> Response:
+    given = form.get("text", "").replace("\r\n", "\n")
+    version = _predicting(request)
+    if not given.strip():
+        return _page(request, version, 400, "Type or paste the text of a claim first.")
+    if len(given) > LONGEST:
+        told = f"The text has {len(given):,} characters, expected at most {LONGEST:,}: shorten it."
+        return _page(request, version, 400, told, given)
+    if version is None:
+        return _page(request, None, 400, NO_MODEL, given)
+    explain = desk(request).explain
+    if explain is None:
+        return _page(request, version, 503, "Claims cannot be tried on this machine.", given)
+    try:
+        found = explain(version.arn, given)
+    except UserError as error:
+        return _page(request, version, 503, str(error), given)
+    strongest = sorted(found.words, key=lambda one: -abs(one.weight))
+    return page(
+        request,
+        "try.html",
+        version=version,
+        error="",
+        given=given,
+        found=found,
+        parts=marked(given, found.words),
+        reasons={
+            "for": [one for one in strongest if one.weight > 0][:MOST_WORDS],
+            "against": [one for one in strongest if one.weight < 0][:MOST_WORDS],
+        },
+        largest=max((abs(one.weight) for one in strongest), default=1) or 1,
+        ranked=sorted(found.probabilities.items(), key=lambda one: -one[1])[:5],
+        longest=LONGEST,
+    )
+
+
+def _page(
+    request: Request,
+    version: ModelVersion | None,
+    status: int = 200,
+    error: str = "",
+    given: str = "",
+) -> Response:
+    if version is None and not error:
+        error = NO_MODEL
+    return page(
+        request,
+        "try.html",
+        status,
+        version=version,
+        error=error,
+        given=given,
+        found=None,
+        longest=LONGEST,
+    )
+
+
+def _predicting(request: Request) -> ModelVersion | None:
+    """The version that predicts now: files get the labels of the same one."""
+    models = Models(desk(request).aws)
+    return models.predicting(models.versions())
+
+
+ROUTES = [
+    Route("/try", form),
+    Route("/try", with_form(explain), methods=["POST"]),
+]
