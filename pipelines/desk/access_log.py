@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOG = logging.getLogger("claimflow.desk")
+_FRAMES = 4  # of the call that broke, from the innermost on
 _BROKEN = "The desk has made a mistake: its terminal tells where. Try again, or start it anew."
 
 
@@ -43,8 +44,9 @@ class AccessLog:
         try:
             await self._app(scope, receive, noting)
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            LOG.error("%s at %s:%s", type(error).__name__, last.filename, last.lineno)
+            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+            places = " < ".join(f"{one.filename}:{one.lineno}" for one in reversed(frames))
+            LOG.error("%s at %s", type(error).__name__, places)
             if not status:  # else the answer is cut short, and the browser sees that
                 await self._refusal(500, "Something is wrong", _BROKEN)(scope, receive, noting)
         finally:

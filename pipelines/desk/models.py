@@ -11,7 +11,7 @@ from starlette.routing import Route
 from pipelines.aws import Aws
 from pipelines.desk.forms import Form, with_form
 from pipelines.desk.pages import desk, document, page
-from pipelines.desk.registry import read_registry
+from pipelines.desk.registry import read_entry, read_registry
 from pipelines.errors import NotThereError, UserError
 from pipelines.registry.card_page import page as card_page
 from pipelines.registry.models import Models
@@ -37,13 +37,14 @@ def model(request: Request, error: str = "", why: str = "") -> Response:
     aws, version = desk(request).aws, request.path_params["version"]
     known = Models(aws)
     found = known.show(version)
-    registry = read_registry(aws, 1)
+    entry = read_entry(aws, found)
     return page(
         request,
         "model.html",
         400 if error else 200,
         model=found,
-        registry=registry,
+        entry=entry,
+        registry=read_registry(aws, 0),
         execution=(found.metadata or {}).get("execution", "").rpartition("/")[2],
         decisions=[one for one in known.history() if one.version == version],
         error=error,

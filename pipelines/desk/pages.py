@@ -50,7 +50,7 @@ def desk(request: Request) -> Desk:
     return found
 
 
-def page(request: Request, name: str, status: int = 200, **told: Any) -> Response:
+def page(request: Request, name: str, code: int = 200, **told: Any) -> Response:
     """A page from its template."""
     settings = desk(request).aws.given
     html = (
@@ -65,7 +65,7 @@ def page(request: Request, name: str, status: int = 200, **told: Any) -> Respons
             **told,
         )
     )
-    return HTMLResponse(html.encode("utf-8", "replace"), status)
+    return HTMLResponse(html.encode("utf-8", "replace"), code)
 
 
 def bare_page(status: int, title: str, sentence: str) -> Response:

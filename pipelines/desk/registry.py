@@ -6,46 +6,66 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipelines.aws import Aws
+from pipelines.registry.facts import FIGURES
+from pipelines.registry.lineage import Lineages
 from pipelines.registry.models import PENDING, Models, ModelVersion
 from pipelines.registry.serving import Ceiling
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version and what its evaluation found; without one, what the registry holds."""
+
+    model: ModelVersion
+    figures: dict[str, float]
+
+    @property
+    def number(self) -> int:
+        return self.model.version
 
 
 @dataclass(frozen=True)
 class Registry:
     """The newest versions with their figures; `total` counts the older ones, too."""
 
-    versions: list[ModelVersion]
+    entries: list[Entry]
     total: int
-    predicting: ModelVersion | None
+    predicting: Entry | None
     ceiling: Ceiling | None
 
     @property
-    def pending(self) -> list[ModelVersion]:
-        return [one for one in self.versions if one.approval == PENDING]
+    def pending(self) -> list[Entry]:
+        return [one for one in self.entries if one.model.approval == PENDING]
 
-    def predicts(self, version: ModelVersion) -> bool:
-        return self.predicting is not None and version.version == self.predicting.version
+    def predicts(self, entry: Entry) -> bool:
+        return self.predicting is not None and entry.number == self.predicting.number
 
-    def is_held_back(self, version: ModelVersion) -> bool:
+    def is_held_back(self, entry: Entry) -> bool:
         return self.ceiling is not None and self.ceiling.holds_back(
-            version.version, version.approval
+            entry.number, entry.model.approval
         )
 
-    def can_go_back_to(self, version: ModelVersion) -> bool:
+    def can_go_back_to(self, entry: Entry) -> bool:
         """Whether a rollback to this version would change which one predicts."""
-        return version.approval == "Approved" and not self.predicts(version)
+        is_free = not self.predicts(entry) and not self.is_held_back(entry)
+        return entry.model.approval == "Approved" and is_free
 
 
 def read_registry(aws: Aws, most: int) -> Registry:
     """The newest versions, and always the one that predicts."""
     models = Models(aws)
     listed = models.versions()
-    ceiling = models.serving.ceiling()
     predicting = models.predicting(listed)
     shown = listed[:most]
     if predicting and predicting not in shown:
         shown.append(predicting)
     with ThreadPoolExecutor(8) as pool:
-        versions = list(pool.map(lambda one: models.read(one.arn), shown))
-    now = next((one for one in versions if predicting and one.arn == predicting.arn), None)
-    return Registry(versions, len(listed), now, ceiling)
+        entries = list(pool.map(lambda one: read_entry(aws, models.read(one.arn)), shown))
+    now = next((one for one in entries if predicting and one.model.arn == predicting.arn), None)
+    return Registry(entries, len(listed), now, models.serving.ceiling())
+
+
+def read_entry(aws: Aws, model: ModelVersion) -> Entry:
+    challenger = Lineages(aws).evaluation(model).get("challenger", {})
+    figures = {name: challenger[name] for name in FIGURES if challenger.get(name) is not None}
+    return Entry(model, figures or model.figures())

@@ -38,7 +38,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_NO_TOKEN = (
+_UNKNOWN = (
     "This page opens with the address that `claimflow desk` has printed: copy the whole of it, "
     "with its token."
 )
@@ -105,14 +105,14 @@ class Guard:
         given = request.query_params.get("token")
         if request.url.path == "/" and given is not None:
             if not self._secrets.is_token(given):
-                return self._refusal(403, "The token is not right", _NO_TOKEN)
+                return self._refusal(403, "The token is not right", _UNKNOWN)
             answer = RedirectResponse("/", 303)
             answer.set_cookie(
                 self._secrets.cookie, self._secrets.session, httponly=True, samesite="strict"
             )
             return answer
         if not self._secrets.is_session(request.cookies.get(self._secrets.cookie, "")):
-            return self._refusal(403, "The token is missing", _NO_TOKEN)
+            return self._refusal(403, "The token is missing", _UNKNOWN)
         if request.method not in SAFE_METHODS and not self._is_our_page(request, host):
             return self._refusal(403, "Refused", _FORGED)
         return None

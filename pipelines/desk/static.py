@@ -9,8 +9,8 @@ from starlette.responses import Response
 from pipelines.desk.pages import FOLDER
 from pipelines.page import STYLE
 
-_TYPES = {".css": "text/css", ".js": "text/javascript"}
-_NAMES = ("desk.css", "desk.js")
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_NAMES = ("desk.css", "desk.js", "icon.svg")
 
 
 def file(request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pipelines.desk import forms
+from pipelines.desk import forms, words
 from pipelines.desk.forms import Form, with_form
 from pipelines.desk.pages import bare_page, desk, document, page
 from pipelines.desk.security import forged
@@ -44,6 +44,7 @@ def live(request: Request) -> Response:
 
 def _upload(request: Request, template: str) -> Response:
     found, files = _found(request)
+    files.sort(key=lambda one: words.rank(one.name))
     return page(request, template, found=found, files=files, report=_REPORT)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.registry.facts import FIGURES as MORE_IS_BETTER
-from pipelines.registry.models import ModelVersion
 from pipelines.uploads import State
 
 # Of each its sign and its colour (a class of the style): no state is told by colour alone.
@@ -45,8 +45,8 @@ _APPROVALS: dict[str, Mark] = {
 }
 FILES = {
     "predictions.": "your claims, with label, confidence and whether a person should look",
-    "rejects.csv": "the rows that could not be predicted, and why",
     "report.html": "what was predicted, as a page",
+    "rejects.csv": "the rows that could not be predicted, and why",
     "manifest.json": "the receipt, for programs",
 }
 FIGURES = {
@@ -92,31 +92,46 @@ def approval(status: str) -> Mark:
     return _APPROVALS.get(status, ("–", "soft", status.lower()))
 
 
-def compared(
-    version: ModelVersion, predicting: ModelVersion | None
-) -> list[tuple[str, str, str, str, str]]:
-    """Of each figure: how it is shown; its colour, sign and words beside the version that predicts,
-    empty where there is nothing to compare; and its name."""
-    return [_compared(name, version, predicting) for name in FIGURES]
+class Figure(NamedTuple):
+    """A figure as it is shown, and its colour, sign and words beside the model that predicts: empty
+    where there is nothing to compare."""
+
+    name: str
+    shown: str
+    colour: str = ""
+    sign: str = ""
+    told: str = ""
 
 
-def _compared(
-    name: str, version: ModelVersion, predicting: ModelVersion | None
-) -> tuple[str, str, str, str, str]:
-    value = version.figures().get(name)
+def compared(figures: Mapping[str, float], predicting: Mapping[str, float] | None) -> list[Figure]:
+    """The figures of a model beside those of the one that predicts; `–` is what is not known."""
+    return [_compared(name, figures.get(name), (predicting or {}).get(name)) for name in FIGURES]
+
+
+def _compared(name: str, value: float | None, now: float | None) -> Figure:
+    words = FIGURES[name]
     if value is None:
-        return "–", "", "", "", FIGURES[name]
-    shown = f"{value:.3f}" if name == "macro_f1" else f"{100 * value:.1f} %"
-    now = predicting.figures().get(name) if predicting else None
+        return Figure(words, "–")
+    shown = f"{value:.3f}" if name == "macro_f1" else share(value)
     if now is None or now == value:
-        return shown, "", "", "", FIGURES[name]
+        return Figure(words, shown)
     if (value > now) == MORE_IS_BETTER[name]:
-        return shown, "good", "▲", "better than", FIGURES[name]
-    return shown, "bad", "▼", "worse than", FIGURES[name]
+        return Figure(words, shown, "good", "▲", "better than")
+    return Figure(words, shown, "bad", "▼", "worse than")
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def file(name: str) -> str:
     return next((told for begin, told in FILES.items() if name.startswith(begin)), "")
+
+
+def rank(name: str) -> int:
+    """The place of a result among the others: what people want first."""
+    known = [place for place, begin in enumerate(FILES) if name.startswith(begin)]
+    return known[0] if known else len(FILES)
 
 
 def who(arn: str) -> str:

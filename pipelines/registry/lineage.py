@@ -137,6 +137,13 @@ class Lineages:
         self._add_tracking(found)
         return found
 
+    def evaluation(self, model: ModelVersion) -> Document:
+        """The evaluation of a version alone; empty where it cannot be found."""
+        found = Lineage(model)
+        if model.statistics:
+            self._add_evaluation(found, model.statistics.rpartition("/")[0])
+        return found.evaluation
+
     def _add_execution(self, found: Lineage) -> None:
         arn = found.execution_arn = found.noted("execution")
         if not arn:
@@ -196,6 +203,9 @@ class Lineages:
         if not folder:
             found.missing.append("where the evaluation lies is not known")
             return
+        self._add_evaluation(found, folder)
+
+    def _add_evaluation(self, found: Lineage, folder: str) -> None:
         found.evaluation_uri = f"{folder}/evaluation.json"
         with self._or_missing(found, f"the evaluation {found.evaluation_uri}"):
             found.evaluation = _evaluation(self._read(found.evaluation_uri))
