@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.pipelines.deployment import Deployment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,6 +51,14 @@ def empty_aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     _reset(moto_server)
     yield moto_server
     _reset(moto_server)
+
+
+@pytest.fixture
+def deployment(empty_aws: str) -> Deployment:
+    """An empty deployment, in the environment of a test's clients."""
+    from tests.pipelines.deployment import Deployment
+
+    return Deployment()
 
 
 def make_buckets(*names: str) -> None:

@@ -52,14 +52,14 @@ FILES = {
 FIGURES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
-    "worst_class_recall": "found of the worst label",
+    "worst_class_recall": "worst label",
     "calibration_error": "calibration error",
 }
 
 
 def step(found: StepStatus) -> Mark:
     sign, colour, told = _STATES.get(found.status, ("–", "soft", found.status.lower()))
-    return sign, colour, "done before, taken over" if found.is_cached else told
+    return sign, colour, "done before" if found.is_cached else told
 
 
 def run(found: ExecutionStatus) -> Mark:
