@@ -66,11 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load_folder(folder: Path) -> Predicts:
     """The model in a folder that holds `model.tar.gz`, or what that holds."""
-    from steps import artifact  # MXNet takes seconds
-    from steps.classifier import Classifier
+    from steps.classifier import Classifier  # MXNet takes seconds
 
-    packed = (folder / artifact.ARCHIVE).exists()
-    return Classifier.load_archive(folder) if packed else Classifier.load(folder)
+    return Classifier.load_either(folder)
 
 
 def predict_file(

@@ -13,6 +13,7 @@ MODULES = {
     "evaluate": "steps.evaluate",
     "predict": "batch.predict",
     "predict-file": "batch.predict_file",
+    "explain": "steps.explain",
 }
 
 

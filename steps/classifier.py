@@ -16,9 +16,9 @@ import mxnet as mx
 import numpy as np
 
 from steps import artifact, inputs
-from steps.decision import F32, Calibration
+from steps.decision import F32, F64, Calibration
 from steps.errors import InputError
-from steps.network import device, scores
+from steps.network import Rows, device, scores
 
 _BLOCK_ROWS = 1024
 _BLOCK_CHARACTERS = 4 << 20  # what bounds memory when texts are long
@@ -41,9 +41,9 @@ class Classifier:
         self.labels = list(stored.labels)
         self.threshold = stored.decision.review_threshold
         self._calibration = Calibration(stored.decision.temperature, stored.decision.noise)
-        self._inputs = inputs.read(stored.kind, stored.info.get("features"), stored.folder)
+        self.inputs = inputs.read(stored.kind, stored.info.get("features"), stored.folder)
         self._network = _network(stored)
-        self._columns = _columns(stored, self._network, self._inputs)
+        self._columns = _columns(stored, self._network, self.inputs)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -60,6 +60,12 @@ class Classifier:
             artifact.unpack(folder / artifact.ARCHIVE, Path(unpacked))
             return cls.load(Path(unpacked))
 
+    @classmethod
+    def load_either(cls, folder: Path) -> Classifier:
+        """The model in a folder that holds `model.tar.gz`, or what that holds."""
+        packed = (folder / artifact.ARCHIVE).exists()
+        return cls.load_archive(folder) if packed else cls.load(folder)
+
     @property
     def text_column(self) -> str:
         """The column that held the text in the training data."""
@@ -70,19 +76,28 @@ class Classifier:
         parts = [self._block(block) for block in _blocks(texts)]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
 
+    def logits(self, rows: Rows) -> F64:
+        """The logit of each label, before noise is allowed for, of texts that `inputs` has made
+        arrays of: (rows, labels)."""
+        return self._calibration.logits(self._scores(rows))
+
     def predict(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """A prediction for each text, in order. Texts are read and held a block at a time."""
         for block in _blocks(texts):
-            made = self._block(block)
-            chosen = made.argmax(axis=1)
-            confidences = made.max(axis=1)
-            for number, confidence in zip(chosen.tolist(), confidences.tolist(), strict=True):
-                yield Prediction(self.labels[number], confidence, confidence < self.threshold)
+            yield from self.decide(self._block(block))
+
+    def decide(self, probabilities: F32) -> Iterator[Prediction]:
+        """What the probabilities (texts, labels) mean."""
+        chosen = probabilities.argmax(axis=1)
+        confidences = probabilities.max(axis=1)
+        for number, confidence in zip(chosen.tolist(), confidences.tolist(), strict=True):
+            yield Prediction(self.labels[number], confidence, confidence < self.threshold)
 
     def _block(self, texts: list[str]) -> F32:
-        rows = self._inputs.rows(texts)
-        made = scores(self._network, rows, np.arange(len(rows)), self._columns)
-        return self._calibration.probabilities(made)
+        return self._calibration.probabilities(self._scores(self.inputs.rows(texts)))
+
+    def _scores(self, rows: Rows) -> F32:
+        return scores(self._network, rows, np.arange(len(rows)), self._columns)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:

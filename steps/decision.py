@@ -32,11 +32,15 @@ class Calibration:
     temperature: float = 1.0
     noise: float = 0.0
 
-    def probabilities(self, scores: F32) -> F32:
-        """The probability of each label: (rows, labels).
+    def logits(self, scores: F32) -> F64:
+        """What the softmax makes probabilities of: (rows, labels).
 
         Scores of one column are those of the second of two labels, against zero for the first.
         """
+        return _logits(scores, self.temperature)
+
+    def probabilities(self, scores: F32) -> F32:
+        """The probability of each label: (rows, labels)."""
         made = _softmax(scores, self.temperature)
         return (made * (1 - self.noise) + self.noise / made.shape[1]).astype(np.float32)
 
@@ -77,10 +81,15 @@ def review_threshold(probabilities: F32, targets: I64, precision: float) -> floa
     return float(ranked[np.flatnonzero(reached)[-1]])
 
 
-def _softmax(scores: F32, temperature: float) -> F64:
+def _logits(scores: F32, temperature: float) -> F64:
     logits = scores.astype(np.float64) / temperature
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return logits
+
+
+def _softmax(scores: F32, temperature: float) -> F64:
+    logits = _logits(scores, temperature)
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)

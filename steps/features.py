@@ -91,6 +91,22 @@ class Features(NamedTuple):
         return Features(buckets[first], kept[self.starts])
 
 
+class Ngrams(NamedTuple):
+    """The n-grams of one form in a chunk's texts."""
+
+    buckets: U32  # (n-grams,)
+    rows: U32  # (n-grams,): which text has it
+    begins: npt.NDArray[np.bool_] | None  # of which tokens it begins with; None: every one
+    words: tuple[int, ...]  # the tokens that make it, counted from the one that it begins with
+
+    @property
+    def tokens(self) -> I64:
+        """The tokens that make each n-gram: (n-grams, words)."""
+        every = np.ones(len(self.buckets), bool) if self.begins is None else self.begins
+        made: I64 = np.flatnonzero(every)[:, None] + np.array(self.words)
+        return made
+
+
 def features(texts: Sequence[str], settings: FeatureSettings, threads: int = 2) -> Features:
     """The features of each text. Any text will do; one without tokens has none."""
     parts = by_chunks(texts, lambda words: _chunk_features(words, settings), threads)
@@ -102,8 +118,8 @@ def features(texts: Sequence[str], settings: FeatureSettings, threads: int = 2) 
     )
 
 
-def _chunk_features(made: Words, settings: FeatureSettings) -> tuple[npt.NDArray[np.int32], I64]:
-    """The buckets of a chunk's texts, and how many of them each text has."""
+def ngrams(made: Words, settings: FeatureSettings) -> list[Ngrams]:
+    """What the texts of a chunk have of each form of n-gram, duplicates among it."""
     words, ends = made.hashes, made.ends
     counts = np.diff(ends, prepend=0)
     row = np.repeat(np.arange(len(ends), dtype=np.uint32), counts)
@@ -121,24 +137,35 @@ def _chunk_features(made: Words, settings: FeatureSettings) -> tuple[npt.NDArray
     in_tail = np.repeat(ends, counts) - np.arange(len(words)) <= settings.tail
     pair_in_tail = in_tail[:-1] & paired
     parts = [
-        (bucket(words), row),
-        (bucket(pairs)[paired], row[1:][paired]),
-        (bucket(skips)[skipped], row[2:][skipped]),
-        (bucket(words[in_tail] * _MIX_TAIL), row[in_tail]),
-        (bucket(pairs[pair_in_tail] * _MIX_TAIL), row[1:][pair_in_tail]),
+        Ngrams(bucket(words), row, None, (0,)),
+        Ngrams(bucket(pairs)[paired], row[1:][paired], paired, (0, 1)),
+        Ngrams(bucket(skips)[skipped], row[2:][skipped], skipped, (0, 2)),
+        Ngrams(bucket(words[in_tail] * _MIX_TAIL), row[in_tail], in_tail, (0,)),
+        Ngrams(
+            bucket(pairs[pair_in_tail] * _MIX_TAIL),
+            row[1:][pair_in_tail],
+            pair_in_tail,
+            (0, 1),
+        ),
     ]
     apart = made.apart()
     if apart is not None:
         within = skipped & apart[:-2] & apart[1:-1] & apart[2:]
         triples = pairs[:-1] * _MIX_PAIR + words[2:]
-        parts.append((bucket(triples[within]), row[2:][within]))
+        parts.append(Ngrams(bucket(triples[within]), row[2:][within], within, (0, 1, 2)))
+    return parts
+
+
+def _chunk_features(made: Words, settings: FeatureSettings) -> tuple[npt.NDArray[np.int32], I64]:
+    """The buckets of a chunk's texts, and how many of them each text has."""
+    parts = ngrams(made, settings)
     # A chunk has so few rows that its keys, row << bits | bucket, fit into 32 bits.
     bits = np.uint32(settings.bits)
-    keys = np.concatenate([of_row for _, of_row in parts]) << bits
-    keys |= np.concatenate([buckets for buckets, _ in parts])
+    keys = np.concatenate([part.rows for part in parts]) << bits
+    keys |= np.concatenate([part.buckets for part in parts])
     keys.sort()
     first = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
     keys = keys[first]
     buckets = (keys & np.uint32((1 << settings.bits) - 1)).astype(np.int32)
-    return buckets, np.bincount(keys >> bits, minlength=len(ends))
+    return buckets, np.bincount(keys >> bits, minlength=len(made.ends))

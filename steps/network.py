@@ -96,6 +96,11 @@ class SparseRows:
             ctx=context or self._context,
         )
 
+    def apart(self) -> SparseRows:
+        """Each feature of each row as a row of its own."""
+        alone = Features(self.sets.buckets, np.arange(len(self.sets.buckets) + 1))
+        return SparseRows(alone, self._values, self._width)
+
     def touched(self, numbers: I64) -> I64:
         seen = np.zeros(self._width, bool)
         seen[self.sets.take(numbers)[0].buckets] = True

@@ -54,6 +54,37 @@ def plain(text: str) -> str:
     return _BEYOND.sub(_rewritten, text.lower())
 
 
+def origins(text: str) -> list[tuple[int, int]]:
+    """For each character of `plain(text)`, where in the text that which it was made of begins and
+    ends."""
+    lowered: list[tuple[str, tuple[int, int]]] = []
+    for first in range(0, len(text), _SLICE):
+        part = text[first : first + _SLICE]
+        begins = [place for place, one in enumerate(part) if not (place and _joins(one))]
+        for begin, end in zip(begins, [*begins[1:], len(part)], strict=True):
+            made = unicodedata.normalize("NFKC", part[begin:end]).lower()
+            lowered += [(one, (first + begin, first + end)) for one in made]
+    found: list[tuple[int, int]] = []
+    done = 0
+    for run in _BEYOND.finditer("".join(one for one, _ in lowered)):
+        found += [origin for _, origin in lowered[done : run.start()]]
+        done = run.end()
+        for one, origin in lowered[run.start() : done]:
+            found += [origin] * len(_TABLE[ord(one)])
+        if APART in run.group().translate(_TABLE):
+            found.append(found[-1])  # the blank that ends it
+    return found + [origin for _, origin in lowered[done:]]
+
+
+def _joins(character: str) -> bool:
+    """Whether normalising may join it with what stands before it: marks, and Hangul's vowels and
+    final consonants."""
+    if character.isascii():
+        return False
+    first = unicodedata.normalize("NFKD", character)[0]
+    return unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff"
+
+
 def _rewritten(run: re.Match[str]) -> str:
     made = run.group().translate(_TABLE)
     # What follows a character that is a word of its own is another word.

@@ -22,6 +22,7 @@ _COMMANDS = {
     "tune": "tune",
     "model": "model",
     "predict": "predict",
+    "explain": "explain",
     "predictions": "predictions",
     "desk": "desk",
     "trace": "trace",

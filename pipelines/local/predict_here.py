@@ -32,12 +32,8 @@ def predict_here(
         There is no such file or model, or the model cannot be used.
     """
     check_file(file)
-    if not ((model / "model.tar.gz").is_file() or (model / "model.json").is_file()):
-        raise UserError(
-            f"{model}: there is no model.tar.gz in this folder; "
-            f"`claimflow model fetch VERSION --output {model}` gets one"
-        )
-    found = Environments(settings.state / "environments").find(f"{TARGET}:{image(TARGET).tag}")
+    check_model(model)
+    found = image_here(settings)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.json"
     before = _identity(manifest)
@@ -52,6 +48,30 @@ def predict_here(
     return document, [folder / name for name in names if name]
 
 
+def check_model(folder: Path) -> None:
+    """Raises UserError where a folder has no model."""
+    if not ((folder / "model.tar.gz").is_file() or (folder / "model.json").is_file()):
+        raise UserError(
+            f"{folder}: there is no model.tar.gz in this folder; "
+            f"`claimflow model fetch VERSION --output {folder}` gets one"
+        )
+
+
+def image_here(settings: Settings) -> Environment:
+    """The image whose commands work with models, ready to run here."""
+    return Environments(settings.state / "environments").find(f"{TARGET}:{image(TARGET).tag}")
+
+
+def variables_here(found: Environment) -> dict[str, str]:
+    """What a command of the image sees of this machine: neither our keys nor our settings."""
+    unknown = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "CLAIMFLOW_", "MLFLOW_", "PYTHON"))
+    }
+    return {**unknown, **found.variables()}
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     if not path.exists():
         return None
@@ -62,17 +82,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _run(
     found: Environment, file: Path, model: Path, folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the image's command, which knows neither our keys nor our settings."""
     words = ["predict-file", "--model", str(model.resolve()), "--input", str(file.resolve())]
-    unknown = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "CLAIMFLOW_", "MLFLOW_", "PYTHON"))
-    }
     return subprocess.run(
         found.command([*words, "--output", str(folder.resolve())]),
         cwd=found.code,
-        env={**unknown, **found.variables()},
+        env=variables_here(found),
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 import unicodedata
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.tokens import Words, by_chunks
-from steps.unicode_text import plain
+from steps.unicode_text import origins, plain
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=200)
 
@@ -66,3 +67,18 @@ def test_a_megabyte_of_anything_is_read_in_seconds(hostile: str) -> None:
     began = time.process_time()
     plain(hostile * (1_000_000 // len(hostile.encode())))
     assert time.process_time() - began < 10
+
+
+@given(ANY_TEXT)
+def test_each_character_of_the_plain_text_has_an_origin(text: str) -> None:
+    found = origins(text)
+    assert len(found) == len(plain(text))
+    assert all(0 <= begin < end <= len(text) for begin, end in found)
+    assert found == sorted(found)
+
+
+def test_characters_that_normalising_joins_have_one_origin() -> None:
+    for code in range(sys.maxunicode + 1):
+        apart = unicodedata.normalize("NFD", chr(code))
+        if len(unicodedata.normalize("NFC", apart)) == 1 < len(apart):
+            assert set(origins(apart)) == {(0, len(apart))}, hex(code)
