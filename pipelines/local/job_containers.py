@@ -115,11 +115,11 @@ def run_training(run: Run) -> Outcome:
     if ended.exit_code == 0:
         uri = job["ModelArtifacts"]["S3ModelArtifacts"]
         archive = run.root / "model.tar.gz"
-        _pack([one.root / "model" for one in instances], archive)
+        pack([one.root / "model" for one in instances], archive)
         role.objects.upload(archive, uri)
         data = [one.root / "output" / "data" for one in instances]
         if any(any(folder.iterdir()) for folder in data):
-            _pack(data, run.root / "output.tar.gz")
+            pack(data, run.root / "output.tar.gz")
             role.objects.upload(
                 run.root / "output.tar.gz", f"{uri.rpartition('/')[0]}/output.tar.gz"
             )
@@ -169,6 +169,16 @@ def run_processing(run: Run) -> Outcome:
             if output.get("S3UploadMode") != "Continuous":
                 role.objects.upload_folder(folder, output["S3Uri"])
     return status, reason, present(ExitMessage=_read_text(left) or None)
+
+
+def pack(folders: list[Path], archive: Path) -> None:
+    """Packs what lies in the folders; of two things with the same name, that of the first."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        found = {path.name: path for path in folder.iterdir()} | found
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name, path in sorted(found.items()):
+            tar.add(path, arcname=name)
 
 
 def _fetch(objects: Objects, uri: str, folder: Path) -> None:
@@ -222,16 +232,6 @@ def _channel_config(channels: list[Document]) -> Document:
         }
         for channel in channels
     }
-
-
-def _pack(folders: list[Path], archive: Path) -> None:
-    """Packs what lies in the folders; of two things with the same name, that of the first."""
-    found: dict[str, Path] = {}
-    for folder in folders:
-        found = {path.name: path for path in folder.iterdir()} | found
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for name, path in sorted(found.items()):
-            tar.add(path, arcname=name)
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import shutil
 import signal
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from pipelines.control import check_file
 from pipelines.errors import UserError
 from pipelines.images import image
 from pipelines.local.environments import Environments
+from pipelines.local.job_containers import pack
 from pipelines.local.predict_here import TARGET
 from pipelines.local.process_engine import ProcessEngine, Task
 from pipelines.settings import Settings
@@ -137,9 +137,7 @@ def _artifact(model: Path, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / "model.tar.gz"
     packed = model.parent / made.name
-    with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
-        for path in sorted(model.iterdir()):
-            archive.add(path, path.name)
+    pack([model], packed)
     unfinished = made.with_suffix(".part")
     shutil.copyfile(packed, unfinished)  # the temporary folder may lie on another disk
     unfinished.replace(made)
