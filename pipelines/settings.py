@@ -45,6 +45,8 @@ Role = Literal[
 ]
 Function = Literal["champion", "submit", "notify", "sweep", "retrain", "approve"]
 
+EngineName = Literal["process", "docker"]
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 Days = Annotated[int, Field(ge=1, le=3650)]
 LogDays = Annotated[

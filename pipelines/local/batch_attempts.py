@@ -6,20 +6,19 @@ AWS Batch user guide, "Automated job retries" and "Job environment variables".
 from __future__ import annotations
 
 import fnmatch
-import math
 import shutil
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.local.aws_json import present
+from pipelines.local.batch_limits import limits_of, mounts_of
 from pipelines.local.documents import Document
+from pipelines.local.engines import ContainerError, Ended, Engine, Task
 from pipelines.local.logs import Logs
-from pipelines.local.process_engine import Ended, ProcessEngine, Task
 
 LOG_GROUP = "/aws/batch/job"  # where the job definition names none
 TIMED_OUT = "Job attempt duration exceeded timeout"  # such a job is never tried again
@@ -41,7 +40,7 @@ class Attempts:
     def __init__(
         self,
         logs: Logs,
-        engine: ProcessEngine,
+        engine: Engine,
         folder: Path,
         environment_of: Callable[[str], dict[str, str]],
     ) -> None:
@@ -72,6 +71,8 @@ class Attempts:
             return Attempt(ended.exit_code, _reason(ended))
         except UserError as error:
             return Attempt(None, f"CannotPullContainerError: {error}")
+        except ContainerError as error:
+            return Attempt(None, f"CannotStartContainerError: {error}")
         except Exception as error:  # a fault of the local cloud itself, or of its disk
             return Attempt(None, f"CannotStartContainerError: {error!r}")
         finally:
@@ -102,20 +103,12 @@ class Attempts:
                 "AWS_BATCH_JOB_ID": job["jobId"],
                 "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
                 "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
-                "TMPDIR": str(folder),
             },
             folder=folder,
             timeout=float(seconds),
-            cores=cores,
+            mounts=mounts_of(container, folder),
+            limits=limits_of(container, cores),
         )
-
-
-def vcpus(container: Document) -> int:
-    """The whole cores that a container asks for, at least one."""
-    wanted: list[Any] = [
-        one["value"] for one in container["resourceRequirements"] if one["type"] == "VCPU"
-    ]
-    return max(1, math.ceil(float((wanted or [container.get("vcpus") or 1])[0])))
 
 
 def may_retry(job: Document, attempt: Attempt) -> bool:
@@ -152,6 +145,6 @@ def _substitute(word: str, parameters: dict[str, str]) -> str:
 def _reason(ended: Ended) -> str:
     if ended.timed_out:
         return TIMED_OUT
-    if ended.exit_code == 137 and not ended.stopped:
-        return "OutOfMemoryError: Container killed due to memory usage"
+    if ended.kill:
+        return f"OutOfMemoryError: Container killed due to memory usage: {ended.kill}"
     return "Essential container in task exited"

@@ -20,9 +20,9 @@ from pipelines.local.batch_attempts import (
     Attempts,
     described,
     may_retry,
-    vcpus,
 )
 from pipelines.local.batch_events import BatchEvents
+from pipelines.local.batch_limits import vcpus
 from pipelines.local.batch_records import (
     ENDED,
     WAITING,
@@ -36,9 +36,9 @@ from pipelines.local.batch_records import (
 from pipelines.local.batch_submission import new_job
 from pipelines.local.cores import Cores
 from pipelines.local.documents import Document, Documents
+from pipelines.local.engines import Engine
 from pipelines.local.logs import Logs
 from pipelines.local.moto_services import BatchResources, EventBus
-from pipelines.local.process_engine import ProcessEngine
 
 CLOSING_SECONDS = 3.0
 STOPPING_SECONDS = 40.0  # more than the engine leaves a job between SIGTERM and SIGKILL
@@ -54,7 +54,7 @@ class BatchJobs:
         resources: BatchResources,
         bus: EventBus,
         logs: Logs,
-        engine: ProcessEngine,
+        engine: Engine,
         folder: Path,
         environment_of: Callable[[str], dict[str, str]],
     ) -> None:

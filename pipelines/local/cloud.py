@@ -16,6 +16,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from pipelines.local.aws_json import Request, invalid
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents, write_atomically
+from pipelines.local.engines import Engine
 from pipelines.local.environments import Environments
 from pipelines.local.event_sources import EventSources
 from pipelines.local.functions import Functions
@@ -64,9 +65,7 @@ INTERRUPTED_SEARCH = "InternalServerError: The local cloud ended while this ran;
 class LocalCloud:
     """The AWS API of this machine, on a loopback address."""
 
-    def __init__(
-        self, settings: Settings, port: int = 0, engine: ProcessEngine | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, port: int = 0, engine: Engine | None = None) -> None:
         self._settings = settings.with_account(LOCAL_ACCOUNT)
         state = settings.state.resolve()
         region = self._settings.region
@@ -91,8 +90,7 @@ class LocalCloud:
         objects = Objects(self.client("s3"))
         self._bus = EventBus(LOCAL_ACCOUNT, region)
         logs = Logs(state / "logs", LogGroups(LOCAL_ACCOUNT, region))
-        self._environments = Environments(state / "environments")
-        engine = engine or ProcessEngine(self._environments.find)
+        self._engine = engine = engine or engine_of(self._settings)
         folder = state / "jobs"
         self._logs = logs
         self._registry = Registry(documents, arn.format("sagemaker"), self._announce)
@@ -137,6 +135,7 @@ class LocalCloud:
 
     def start(self) -> None:
         """Brings back what the files hold, makes what is missing, and serves."""
+        self._engine.clear()
         self._store.restore()
         self._jobs.fail_interrupted(INTERRUPTED)
         self._pipelines.fail_interrupted(INTERRUPTED)
@@ -147,9 +146,9 @@ class LocalCloud:
         self._batch.resume()
         self._schedules.start({self._settings.function_arn("sweep"): json.dumps(SWEEP_ALL)})
 
-    def make_environments(self) -> None:
-        """Makes the environments of the images, which the first jobs would otherwise wait for."""
-        self._environments.make_all()
+    def prepare(self) -> None:
+        """Makes what the first jobs would otherwise wait for."""
+        self._engine.prepare()
 
     def stop(self) -> None:
         """Stops what runs, and ends."""
@@ -159,6 +158,7 @@ class LocalCloud:
         self._event_sources.close()
         self._batch.close()
         self._functions.close()
+        self._engine.clear()
         self._server.shutdown()
         self._server.server_close()
 
@@ -250,6 +250,12 @@ class LocalCloud:
             "Detail": json.dumps(detail),
         }
         self._bus.put([event])
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The engine of a local cloud."""
+    environments = Environments(settings.state / "environments")
+    return ProcessEngine(environments.find, prepare_all=environments.make_all)
 
 
 def _credentials(key: str) -> dict[str, str]:

@@ -24,11 +24,15 @@ from botocore.exceptions import ClientError
 from pipelines.errors import UserError
 from pipelines.local.aws_json import now, present
 from pipelines.local.documents import Document
-from pipelines.local.job_instances import instances_of, named, resource_config, run_instances
+from pipelines.local.engines import Ended, Engine
+from pipelines.local.job_instances import (
+    ML,
+    instances_of,
+    named,
+    resource_config,
+    run_instances,
+)
 from pipelines.local.objects import Mirror, Objects
-from pipelines.local.process_engine import Ended, ProcessEngine
-
-_ML = "/opt/ml"
 
 Outcome = tuple[str, str, Document]  # status, failure reason, what else the description gains
 
@@ -49,7 +53,7 @@ class Run:
     root: Path  # stands for /opt/ml, on the first instance
     log: Callable[[str], None]  # of the first instance
     role: Assumed
-    engine: ProcessEngine
+    engine: Engine
     stop: threading.Event
     # What notes the log of another instance; None: what notes that of the first, behind its name.
     log_of: Callable[[str], Callable[[str], None]] | None = None
@@ -208,19 +212,16 @@ def _outcome(ended: Ended, left: Path, host: str) -> tuple[str, str]:
         return "Failed", "ClientError: The job ran longer than its MaxRuntimeInSeconds"
     if ended.exit_code == 0:
         return "Completed", ""
-    text = _read_text(left)
-    if ended.exit_code == 137 and not text:
-        text = "the container was killed, most likely because it needed more memory than there was"
-    text = text or "see the job log"
+    text = _read_text(left) or ended.kill or "see the job log"
     return "Failed", f"AlgorithmError: {host}{text}, exit code: {ended.exit_code}"
 
 
 def _below(root: Path, local_path: str) -> Path:
     """The folder of this machine that stands for a path of the container."""
     parts = Path(local_path).parts
-    if not local_path.startswith(f"{_ML}/") or ".." in parts:
-        raise UserError(f"LocalPath {local_path}: the local cloud maps paths below {_ML} only")
-    return root.joinpath(*Path(local_path).relative_to(_ML).parts)
+    if not local_path.startswith(f"{ML}/") or ".." in parts:
+        raise UserError(f"LocalPath {local_path}: the local cloud maps paths below {ML} only")
+    return root.joinpath(*Path(local_path).relative_to(ML).parts)
 
 
 def _channel_config(channels: list[Document]) -> Document:

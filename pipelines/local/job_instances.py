@@ -1,4 +1,4 @@
-"""The instances of a job: processes of this machine, each with a folder that stands for /opt/ml.
+"""The instances of a job: containers of this machine, each with a folder that stands for /opt/ml.
 
 They are named as SageMaker names them. Nobody resolves these names here, so that the steps get the
 address where they meet in a variable.
@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.local.documents import Document
-from pipelines.local.process_engine import Ended, Task
+from pipelines.local.engines import Ended, Limits, Mount, Task
 
 if TYPE_CHECKING:
     from pipelines.local.job_containers import Run
 
 _FOLDERS = ("input/config", "input/data", "output/data", "model", "config")
+ML = "/opt/ml"
+_TMPFS = {"/tmp": ""}  # noqa: S108 - all of a container that can be written, but for ML
 _MEETING = "CLAIMFLOW_MEETING"  # what `steps.container` reads
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance of a job: a process of this machine, with a folder of its own."""
+    """One instance of a job: a container of this machine, with a folder of its own."""
 
     host: str
     root: Path  # stands for /opt/ml
@@ -65,6 +67,7 @@ def run_instances(
     """Runs the containers; the one that failed first, if any, and how it ended."""
     job = run.job
     limit = (job.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", 86_400)
+    is_isolated = (job.get("NetworkConfig") or job).get("EnableNetworkIsolation", False)
     meeting = {_MEETING: f"127.0.0.1:{_free_port()}"} if len(instances) > 1 else {}
     tasks = [
         Task(
@@ -76,10 +79,11 @@ def run_instances(
                 **{key: str(value) for key, value in (job.get("Environment") or {}).items()},
                 **more,
                 **meeting,
-                "SAGEMAKER_BASE_DIR": str(one.root),
             },
             folder=one.root,
             timeout=float(limit),
+            mounts=(Mount(ML, one.root),),
+            limits=Limits(has_network=bool(meeting) or not is_isolated, tmpfs=_TMPFS),
         )
         for one in instances
     ]

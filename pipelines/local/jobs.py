@@ -24,9 +24,9 @@ from pipelines.local.aws_json import (
     service_model,
 )
 from pipelines.local.documents import Document, Documents
+from pipelines.local.engines import ContainerError, Engine
 from pipelines.local.job_containers import Assumed, Run, run_processing, run_training
 from pipelines.local.logs import Logs
-from pipelines.local.process_engine import ProcessEngine
 
 TRAINING, PROCESSING = "training-jobs", "processing-jobs"
 ENDED = ("Completed", "Failed", "Stopped")
@@ -49,7 +49,7 @@ class Jobs:
         documents: Documents,
         arn_prefix: str,
         logs: Logs,
-        engine: ProcessEngine,
+        engine: Engine,
         folder: Path,
         assume: Assume,
     ) -> None:
@@ -111,6 +111,8 @@ class Jobs:
             status, reason, more = ended
         except (UserError, ServiceError, ClientError, Boto3Error) as error:
             status, reason, more = "Failed", f"ClientError: {error}", {}
+        except ContainerError as error:
+            status, reason, more = "Failed", f"InternalServerError: {error}", {}
         except Exception as error:  # a fault of the local cloud itself, or of its disk
             status, reason, more = "Failed", f"InternalServerError: {error!r}", {}
         shutil.rmtree(self._folder / name, ignore_errors=True)

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pipelines.local import supervise
+from pipelines.local.engines import GRACE_SECONDS, Ended, Engine, Task
 
 # What a process of this machine needs to work at all; nothing else of the user's reaches a job.
 _PASSED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SYSTEMROOT")
 
-
-@dataclass(frozen=True)
-class Task:
-    """One container to run."""
-
-    image: str  # the image's address
-    arguments: list[str]
-    entrypoint: list[str] | None
-    environment: Mapping[str, str]
-    folder: Path  # stands for /opt/ml, and is the working directory
-    timeout: float  # seconds
-    cores: frozenset[int] = frozenset()  # it is bound to; none: to no ones in particular
+# What tells a program that a folder lies elsewhere than in a container.
+_FOUND_BY = {"/opt/ml": "SAGEMAKER_BASE_DIR", "/tmp": "TMPDIR"}  # noqa: S108
 
 
 class Prepared(Protocol):
@@ -45,33 +32,35 @@ class Prepared(Protocol):
         """The variables that the image sets."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a container ended."""
+class ProcessEngine(Engine):
+    """Runs images as processes, each in the environment that `find` has for its address.
 
-    exit_code: int
-    timed_out: bool = False
-    stopped: bool = False
+    What it runs never outlives it (`supervise.py`), so that nothing is left to clear.
+    """
 
+    name = "process"
 
-class ProcessEngine:
-    """Runs images as processes, each in the environment that `prepare` finds for its address."""
+    def __init__(
+        self,
+        find: Callable[[str], Prepared],
+        grace: float = GRACE_SECONDS,
+        prepare_all: Callable[[], None] | None = None,
+    ) -> None:
+        self._find = find
+        self._grace = grace
+        self._prepare_all = prepare_all
 
-    def __init__(self, prepare: Callable[[str], Prepared], grace: float = 30.0) -> None:
-        self._prepare = prepare
-        self._grace = grace  # seconds between SIGTERM and SIGKILL
+    def prepare(self) -> None:
+        if self._prepare_all:
+            self._prepare_all()
 
     def run(self, task: Task, log: Callable[[str], None], stop: threading.Event) -> Ended:
-        """Runs until the command ends, `stop` is set or the time is up.
-
-        Raises
-        ------
-        UserError
-            The image is not one that this machine can run.
-        """
-        place = self._prepare(task.image)
+        place = self._find(task.image)
         passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        with _bound_to(task.cores):
+        found = {
+            _FOUND_BY[one.path]: str(one.folder) for one in task.mounts if one.path in _FOUND_BY
+        }
+        with _bound_to(task.limits.cores):
             process = subprocess.Popen(
                 [
                     sys.executable,
@@ -79,7 +68,7 @@ class ProcessEngine:
                     supervise.__file__,
                     *place.command(task.arguments, task.entrypoint),
                 ],
-                env={**passed, **place.variables(), **task.environment},
+                env={**passed, **place.variables(), **task.environment, **found},
                 cwd=task.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -98,44 +87,6 @@ class ProcessEngine:
                 self._end(process)
         reader.join(self._grace)  # a child in a session of its own may hold the pipe for ever
         return Ended(process.wait(), timed_out, stopped)
-
-    def run_together(
-        self, tasks: Sequence[tuple[Task, Callable[[str], None]]], stop: threading.Event
-    ) -> tuple[int, Ended]:
-        """Runs the containers of a job, each with what notes the lines of its log. The first that
-        fails ends the others. Returns its place, or 0 if none fails, and how it ended.
-
-        Raises
-        ------
-        UserError
-            The image is not one that this machine can run.
-        """
-        if len(tasks) == 1:
-            return 0, self.run(*tasks[0], stop)
-        end = threading.Event()
-        running: list[Future[Ended]] = [Future() for _ in tasks]
-        failed: list[int] = []  # in the order of time
-
-        def run(place: int) -> None:
-            try:
-                ended = self.run(*tasks[place], end)
-            except BaseException as error:
-                end.set()
-                running[place].set_exception(error)
-                return
-            if (ended.exit_code or ended.timed_out) and not end.is_set():
-                failed.append(place)
-                end.set()
-            running[place].set_result(ended)
-
-        for place in range(len(tasks)):  # no pool: its threads outlive the local cloud's end
-            threading.Thread(target=run, args=(place,), daemon=True).start()
-        while wait(running, timeout=0.05).not_done:
-            if stop.is_set():
-                end.set()
-        ended = [one.result() for one in running]
-        place = failed[0] if failed else 0
-        return place, dataclasses.replace(ended[place], stopped=end.is_set() and not failed)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         process.send_signal(signal.SIGTERM)

@@ -53,7 +53,7 @@ def _serve(state: Path, tracking: bool) -> int:
     ports = {"endpoint": int(cloud.endpoint.rpartition(":")[2]), "tracking": tracking_port}
     write_atomically(state / "ports.json", json.dumps(ports).encode())
     try:
-        cloud.make_environments()
+        cloud.prepare()
         cloud.start()
     except UserError as error:
         print(error, file=sys.stderr)

@@ -18,10 +18,12 @@ from typing import Any
 from pipelines.control import check_file
 from pipelines.errors import UserError
 from pipelines.images import image
+from pipelines.local.engines import Mount, Task
 from pipelines.local.environments import Environments
 from pipelines.local.job_containers import pack
+from pipelines.local.job_instances import ML
 from pipelines.local.predict_here import TARGET
-from pipelines.local.process_engine import ProcessEngine, Task
+from pipelines.local.process_engine import ProcessEngine
 from pipelines.settings import Settings
 
 _ERROR = "error: "  # what a step's last line begins with, where its input is at fault
@@ -68,9 +70,10 @@ def train_here(
             arguments=["train"],
             entrypoint=None,
             # The code's version is part of what tells one training's checkpoint from another's.
-            environment={"SAGEMAKER_BASE_DIR": str(root), "CLAIMFLOW_CODE_VERSION": tag},
+            environment={"CLAIMFLOW_CODE_VERSION": tag},
             folder=Path.cwd(),  # paths among the hyperparameters are the user's
             timeout=_LONGEST,
+            mounts=(Mount(ML, root),),
         )
         # Ctrl-C reaches all processes of a terminal; those started here are told to end by SIGTERM,
         # and so come from a thread that lets no SIGINT through.

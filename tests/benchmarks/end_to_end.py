@@ -55,7 +55,7 @@ def main() -> int:
             archived(trained(folder / "training", claims(2000)), folder / "model")
         settings = Settings.load(state=folder / "state")
         cloud = LocalCloud(settings)
-        cloud.make_environments()
+        cloud.prepare()
         cloud.start()
         try:
             runs = measure(cloud, settings, folder, options.rows, options.runs)
