@@ -20,6 +20,7 @@ from pipelines.aws import Aws, download_folder, readable_errors
 from pipelines.control import Control, build_definition, check_file
 from pipelines.data.labelled_file import GZIP
 from pipelines.data.sample import write_sample
+from pipelines.deployment import image_builds
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
 from pipelines.follow import follow
@@ -107,8 +108,10 @@ def _local_cloud(
 ) -> Iterator[tuple[daemon.Running, Settings]]:
     """The local cloud, and a client's settings; it is ended afterwards unless it stays."""
     _say("Local cloud", "found running" if daemon.find(settings.state) else "starting")
-    running = daemon.start(settings.state)
-    click.echo(f"             {running.endpoint}, no account and no Docker")
+    running = daemon.start(settings.state, engine=settings.engine_asked_for)
+    is_docker = running.engine == "docker"
+    without = "jobs in containers" if is_docker else "no account and no Docker"
+    click.echo(f"             {running.endpoint}, {without}")
     mine = settings.model_copy(
         update={
             "mlflow_tracking_uri": running.tracking,
@@ -117,6 +120,10 @@ def _local_cloud(
         }
     )
     try:
+        if is_docker:
+            image_builds.build(
+                image_builds.find_engine(), settings, lambda text: _say("Images", text)
+            )
         yield running, mine
     finally:
         if not stays:

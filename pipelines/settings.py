@@ -238,6 +238,9 @@ class Settings(BaseSettings):
     # The local cloud.
     state: Path = Path(".claimflow")
     """The folder that the local cloud keeps everything in."""
+    engine: EngineName = "process"
+    """What runs the local cloud's jobs: `process`, processes of this machine, or `docker`, the real
+    images in containers (Docker or podman)."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:
@@ -358,6 +361,11 @@ class Settings(BaseSettings):
     def key_arn(self) -> str:
         """The key that everything is encrypted with, by its alias."""
         return f"arn:aws:kms:{self.region}:{self.known_account}:alias/{self.prefix}"
+
+    @property
+    def engine_asked_for(self) -> EngineName | None:
+        """The engine of the local cloud, if somebody named one; None: any will do."""
+        return self.engine if "engine" in self.model_fields_set else None
 
     @property
     def needs_network(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipelines.cli import FAILED
+from pipelines.cli.shared import engine_option
 
 _file = click.Path(path_type=Path)
 
@@ -18,6 +19,7 @@ _file = click.Path(path_type=Path)
 @click.option("--predict", type=_file, help="Claims to predict; without it, the test file.")
 @click.option("--text-column", help="The column that holds the text.")
 @click.option("--label-column", help="The column that holds the label.")
+@engine_option
 @click.option("--keep", is_flag=True, help="Leave the local cloud running.")
 def command(
     train: Path | None,
@@ -25,19 +27,25 @@ def command(
     predict: Path | None,
     text_column: str | None,
     label_column: str | None,
+    engine: str | None,
     keep: bool,
 ) -> None:
     """Run the whole line on this machine: train, judge, register, approve, predict.
 
-    Without files it makes synthetic warranty claims.
+    Without files it makes synthetic warranty claims. With the engine docker each job runs in its
+    real image; what is missing of these is built first.
 
-    Example: claimflow demo --train train.csv --test test.csv --predict new.csv
+    \b
+    Example:
+      claimflow demo
+      claimflow demo --train train.csv --test test.csv --predict new.csv
+      claimflow demo --engine docker
     """
     from pipelines.demo import Files, run_demo
     from pipelines.errors import UserError
     from pipelines.settings import Settings
 
-    given = {"text_column": text_column, "label_column": label_column}
+    given = {"text_column": text_column, "label_column": label_column, "engine": engine}
     settings = Settings.load(**{name: value for name, value in given.items() if value})
     files = None
     if train or test:

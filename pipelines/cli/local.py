@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli.shared import json_option, print_json
+from pipelines.cli.shared import engine_option, json_option, print_json
 
 if TYPE_CHECKING:
     from pipelines.local.daemon import Running
@@ -28,14 +28,20 @@ def command() -> None:
 
 @command.command()
 @click.option("--tracking/--no-tracking", default=True, help="Run MLflow's server beside it.")
-def up(tracking: bool) -> None:
+@engine_option
+def up(tracking: bool, engine: str | None) -> None:
     """Start it in the background. What earlier runs made is there again.
 
-    Example: claimflow local up
+    \b
+    Example:
+      claimflow local up
+      claimflow local up --engine docker
     """
     from pipelines.local import daemon
+    from pipelines.settings import Settings
 
-    _tell(daemon.start(_state(), tracking))
+    settings = Settings.load(engine=engine)
+    _tell(daemon.start(settings.state, tracking, settings.engine_asked_for))
     click.echo('\nTo use it in this shell:  eval "$(claimflow local env)"')
 
 
@@ -96,5 +102,6 @@ def _state() -> Path:
 
 def _tell(running: Running) -> None:
     click.echo(f"local cloud  {running.endpoint}  (process {running.pid})")
+    click.echo(f"engine       {running.engine}")
     click.echo(f"MLflow       {running.tracking}")
     click.echo(f"state        {_state().resolve()}")

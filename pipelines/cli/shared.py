@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from pipelines.aws import Aws
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Output for programs.")
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["process", "docker"]),
+    help="What runs the jobs: processes of this machine, or containers (setting engine).",
+)
 parameter_option = click.option(
     "-p",
     "--parameter",

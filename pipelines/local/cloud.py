@@ -253,7 +253,17 @@ class LocalCloud:
 
 
 def engine_of(settings: Settings) -> Engine:
-    """The engine of a local cloud."""
+    """The engine that the settings name.
+
+    Raises
+    ------
+    UserError
+        It does not answer, or not to this user.
+    """
+    if settings.engine == "docker":
+        from pipelines.local.docker_engine import DockerEngine
+
+        return DockerEngine(settings.project, settings.state.resolve())
     environments = Environments(settings.state / "environments")
     return ProcessEngine(environments.find, prepare_all=environments.make_all)
 

@@ -29,6 +29,7 @@ class Running:
     endpoint: str
     tracking: str  # MLflow's address, or "none"
     variables: dict[str, str]
+    engine: str = "process"  # of one that an earlier version started
 
     def exports(self) -> str:
         """Shell lines that make `aws`, boto3 and claimflow use it."""
@@ -51,16 +52,25 @@ def find(state: Path) -> Running | None:
     return running if is_ours else None
 
 
-def start(state: Path, tracking: bool = True) -> Running:
+def start(state: Path, tracking: bool = True, engine: str | None = None) -> Running:
     """Starts the local cloud in the background, or finds the one that runs.
+
+    Parameters
+    ----------
+    engine: what must run its jobs; None: as the settings say, or as the one that runs was started.
 
     Raises
     ------
     UserError
-        It did not come up; the reason is in its log.
+        It did not come up; the reason is in its log. Or one with another engine runs.
     """
     running = find(state)
     if running:
+        if engine not in (None, running.engine):
+            raise UserError(
+                f"The local cloud that runs has the engine {running.engine}, not {engine}: end it "
+                "with `claimflow local down`, and start again"
+            )
         return running
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)  # claims lie there
@@ -71,6 +81,7 @@ def start(state: Path, tracking: bool = True) -> Running:
             [
                 *(sys.executable, "-m", "pipelines.local.server", "--state", str(state.resolve())),
                 "--tracking" if tracking else "--no-tracking",
+                *(("--engine", engine) if engine else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

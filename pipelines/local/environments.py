@@ -86,6 +86,14 @@ class Environments:
             )
 
 
+def outdated(described: Image, tag: str) -> UserError:
+    """What to tell of a tag that the code has moved on from."""
+    return UserError(
+        f"There is no image {described.target}:{tag}: the code is now {described.tag}; "
+        "run `claimflow pipeline upsert` to use it"
+    )
+
+
 def _install(described: Image, folder: Path) -> Path:
     requirements = described.requirements
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
@@ -114,10 +122,7 @@ def _copy_code(described: Image, tag: str, folder: Path) -> Path:
     if place.exists():
         return place
     if tag != described.tag:
-        raise UserError(
-            f"There is no image {described.target}:{tag}: the code is now {described.tag}; "
-            "run `claimflow pipeline upsert` to use it"
-        )
+        raise outdated(described, tag)
     temporary = Path(f"{place}.{os.getpid()}.part")
     for source, destination in described.files.items():
         if not destination.startswith(IMAGE_CODE):

@@ -12,19 +12,21 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import get_args
 
 from pipelines.errors import UserError
-from pipelines.local.cloud import LocalCloud
+from pipelines.local.cloud import LocalCloud, engine_of
 from pipelines.local.daemon import ALREADY_RUNS
 from pipelines.local.documents import write_atomically
 from pipelines.local.tracking_server import start_tracking_server, stop_tracking_server
-from pipelines.settings import Settings
+from pipelines.settings import EngineName, Settings
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--tracking", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--engine", choices=get_args(EngineName))
     options = parser.parse_args()
     state = options.state.resolve()
     os.umask(0o077)  # claims lie here: nobody else's to read
@@ -36,20 +38,26 @@ def main() -> int:
         print("a local cloud already runs on this state folder", file=sys.stderr)
         return ALREADY_RUNS
     (state / "ready.json").unlink(missing_ok=True)  # of one that crashed: the lock is ours
-    return _serve(state, options.tracking)
+    return _serve(state, options.tracking, options.engine)
 
 
-def _serve(state: Path, tracking: bool) -> int:
+def _serve(state: Path, tracking: bool, engine_name: EngineName | None) -> int:
     # `kill -USR1` writes what each thread does into the log: how a standstill is explained.
     faulthandler.register(signal.SIGUSR1)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    try:
+        settings = Settings.load(state=state, engine=engine_name)
+        engine = engine_of(settings)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     # The same ports as before where they are free: addresses are part of the steps' cache keys.
     before = _read(state / "ports.json")
     tracking_port = _free_port(before.get("tracking", 0))
     tracker = start_tracking_server(state, tracking_port) if tracking else None
-    cloud = LocalCloud(Settings.load(state=state), _free_port(before.get("endpoint", 0)))
+    cloud = LocalCloud(settings, _free_port(before.get("endpoint", 0)), engine)
     ports = {"endpoint": int(cloud.endpoint.rpartition(":")[2]), "tracking": tracking_port}
     write_atomically(state / "ports.json", json.dumps(ports).encode())
     try:
@@ -61,6 +69,7 @@ def _serve(state: Path, tracking: bool) -> int:
     ready = {
         "pid": os.getpid(),
         "endpoint": cloud.endpoint,
+        "engine": engine.name,
         "tracking": f"http://127.0.0.1:{tracking_port}" if tracking else "none",
         "variables": cloud.variables(),
     }
