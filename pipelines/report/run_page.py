@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from pipelines import lineage_tables
 from pipelines.execution_status import StepStatus
 from pipelines.page import (
     described,
@@ -20,7 +18,7 @@ from pipelines.page import (
     table,
     text,
 )
-from pipelines.registry import facts
+from pipelines.registry import facts, tables
 from pipelines.report.charts import Interval, Line, calibration, curves, intervals
 from pipelines.report.flow import STATES, Node, drawn
 from pipelines.report.run import Run
@@ -334,8 +332,10 @@ def _measures(run: Run) -> str:
         for one in run.bars
     ]
     parts = [table("The bars of the gate", ["bar", "outcome", "how far"], gate) if gate else ""]
-    parts += [_intervals(run), lineage_tables.figures(run.lineage, "this run")]
-    parts.append(lineage_tables.classes(run.lineage))
+    figures = tables.figures(run.lineage, "this run", "the champion of that time")
+    classes = tables.classes(run.lineage)
+    parts += [_intervals(run), table(*figures) if figures else tables.NO_FIGURE]
+    parts.append(table(*classes) if classes else "")
     return "".join(parts)
 
 
@@ -488,18 +488,17 @@ def _made(run: Run) -> str:
         told = {**told, "version": "", "registered": ""}
     told.setdefault("execution", run.status.arn)
     parameters = run.lineage.parameters
-    tables: Sequence[str] = (
-        lineage_tables.data(run.lineage),
-        table(
-            "The parameters of the execution",
-            ["parameter", "value"],
-            [[text(one), text(value)] for one, value in sorted(parameters.items())],
-        )
-        if parameters
-        else "",
-        lineage_tables.hyperparameters(run.lineage),
+    given = tables.Table(
+        "The parameters of the execution",
+        ["parameter", "value"],
+        [[text(one), text(value)] for one, value in sorted(parameters.items())],
     )
-    inner = "".join(tables)
+    shown = (
+        tables.data(run.lineage),
+        given if parameters else None,
+        tables.hyperparameters(run.lineage),
+    )
+    inner = "".join(table(*one) for one in shown if one)
     return described(told) + (folded("Parameters and data", inner) if inner else "")
 
 
