@@ -27,8 +27,9 @@ from pipelines.page import table
 from pipelines.registry.lineage import Lineage
 from pipelines.report.charts import Interval, Line, calibration, curves, intervals
 from pipelines.report.flow import Flow, Node, drawn, told
+from pipelines.report.model_sections import MATRIX, MOST_CONFUSIONS
 from pipelines.report.run import Bin, Check, Mistake, Run, Runs
-from pipelines.report.run_page import MATRIX, MOST_CONFUSIONS, run_page
+from pipelines.report.run_page import run_page
 from pipelines.report.written import kept_report, write_report
 from pipelines.settings import Settings
 from pipelines.training_log import epochs
