@@ -1,11 +1,15 @@
-"""What README.md and docs/ name exists: commands, options, settings, files, policies."""
+"""What README.md and docs/ name exists: commands, options, settings, files, policies, messages."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
 import shlex
 import subprocess
+import sys
+import textwrap
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +21,12 @@ import pytest
 from botocore import xform_name
 
 from pipelines.cli import claimflow
-from pipelines.images import ROOT
 from pipelines.settings import Settings
+from pipelines.symptoms import SYMPTOMS, likely_cause
+from steps.validation_settings import ValidationSettings
+from tests.documents import DOCUMENTS, ROOT, blocks, sentences
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROOMS = ("batch", "ci", "containers", "docs", "lambdas", "pipelines", "steps", "tests")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 ENDS = ("|", ">", "<", "&&", "||", ";", "…")  # what follows is for the shell, or left to the reader
@@ -51,24 +55,22 @@ class Command:
         return found
 
 
-def blocks(document: Path, language: str) -> list[str]:
-    return [body for name, body in FENCE.findall(document.read_text("utf-8")) if name == language]
-
-
-def sentences(document: Path) -> str:
-    return FENCE.sub("", document.read_text("utf-8"))
-
-
 @cache
 def commands(program: str) -> list[Command]:
     """The commands of a program: each line of a block, and each that is quoted in a sentence."""
     begins = re.compile(rf"(?:.*\$\()?(?:\.venv/bin/)?({program} [^)]*)")
     found = []
     for document in DOCUMENTS:
-        lines = [line for body in blocks(document, "") for line in body.splitlines()]
+        lines = [
+            line
+            for block in blocks(document)
+            if block.is_commands
+            for one in block.commands
+            for line in (one, *re.split(r"&&|\|\|", one)[1:])
+        ]
         quoted = [" ".join(code.split()) for code in INLINE.findall(sentences(document))]
         for texts, is_whole in ((lines, True), (quoted, False)):
-            matches = (begins.match(text) for text in texts)
+            matches = (begins.match(text.strip()) for text in texts)
             found += [Command(document, match[1].strip(), is_whole) for match in matches if match]
     return found
 
@@ -149,24 +151,29 @@ def test_each_file_that_is_named_exists(document: Path) -> None:
         for code in INLINE.findall(text)
         if code.startswith(tuple(f"{room}/" for room in ROOMS)) and not re.search(r"[\s<*{…]", code)
     }
-    missing = [name for name in quoted if not (ROOT / name).exists()]
+    made = set(re.findall(r"New file `([^`]+)`", text))  # by who follows the document
+    missing = [name for name in quoted - made if not (ROOT / name).exists()]
     missing += [link for link in links if not (document.parent / link).exists()]
     assert not missing
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_each_place_in_the_document_that_is_linked_is_a_heading(document: Path) -> None:
-    text = sentences(document)
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    places = {
+def test_each_place_in_a_document_that_is_linked_is_a_heading(document: Path) -> None:
+    for file, place in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", sentences(document)):
+        assert place in _places(document.parent / file if file else document), f"{file}#{place}"
+
+
+def _places(document: Path) -> set[str]:
+    """What can be linked to, as GitHub makes it from a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", sentences(document), re.MULTILINE)
+    return {
         re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings
     }
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= places
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_each_policy_is_json(document: Path) -> None:
-    for body in blocks(document, "json"):
+    for body in _texts(document, "json"):
         found = json.loads(body)
         statements = found.get("Statement", [found]) if isinstance(found, dict) else found
         for one in statements:
@@ -178,7 +185,7 @@ def test_each_policy_is_json(document: Path) -> None:
 def test_the_settings_of_the_example_are_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,) = blocks(ROOT / "docs" / "aws.md", "toml")
+    (example,) = _texts(ROOT / "docs" / "aws.md", "toml")
     monkeypatch.chdir(tmp_path)
     for commented in (example, example.replace("# vpc_id", "vpc_id").replace("# subnet", "subnet")):
         Path("claimflow.toml").write_text(commented, "utf-8")
@@ -187,3 +194,85 @@ def test_the_settings_of_the_example_are_settings(
         assert prod.deployment.create_repositories
         assert not dev.deployment.create_repositories
     assert prod.deployment.vpc_id
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_each_example_of_settings_can_be_read(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for example in _texts(document, "toml"):
+        Path("claimflow.toml").write_text(textwrap.dedent(example), "utf-8")
+        for stage in ("dev", *re.findall(r"^\[stages\.(\w+)\]", example, re.MULTILINE)):
+            settings = Settings.load(stage=stage)
+            ValidationSettings.from_arguments(_options(settings.validation))
+
+
+def test_the_reference_of_settings_is_what_the_settings_say() -> None:
+    path = ROOT / "docs" / "configuration.py"
+    specification = importlib.util.spec_from_file_location("configuration", path)
+    assert specification and specification.loader
+    reference = importlib.util.module_from_spec(specification)
+    sys.modules["configuration"] = reference  # dataclasses look themselves up there
+    specification.loader.exec_module(reference)
+    definition = json.loads((ROOT / "tests/pipelines/golden/definition.json").read_text("utf-8"))
+    written = path.with_suffix(".md").read_text("utf-8")
+    assert written == reference.document(definition), "`make docs` writes it anew"
+    for row in re.findall(r"^\| `.*$", written, re.MULTILINE):
+        assert row.split(" | ")[-1].removesuffix(" |").strip(), f"no words for {row}"
+
+
+TROUBLES = ROOT / "docs" / "troubleshooting.md"
+SAMPLES = re.compile(r"^\| ([a-z -]+) \| `(.+?)` \| ", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        message
+        for row in re.findall(r"^\| (.*?) \| ", TROUBLES.read_text("utf-8"), re.MULTILINE)
+        for message in INLINE.findall(row)
+        if " " in message and not message.startswith(("error: command", "Python.h"))  # gcc's
+    ],
+)
+def test_each_message_that_is_quoted_is_one_of_ours(message: str) -> None:
+    parts = [re.escape(part.strip()) for part in message.split("…")]
+    pattern = re.compile(".*".join(parts), re.DOTALL)
+    assert any(map(pattern.search, _messages()))
+
+
+def test_each_symptom_of_a_failed_step_is_listed_with_a_message_that_shows_it() -> None:
+    samples = dict(SAMPLES.findall(TROUBLES.read_text("utf-8").partition("<!-- symptoms -->")[2]))
+    known = {symptom.name: symptom.step for symptom in SYMPTOMS}
+    assert set(samples) == set(known)
+    for name, message in samples.items():
+        assert likely_cause(known[name], message).symptom == name
+
+
+@cache
+def _messages() -> tuple[str, ...]:
+    """Every text of the code, and of the Makefile; what is put into it as `…`."""
+    found = [(ROOT / "Makefile").read_text("utf-8").replace("\\\n", "")]
+    for room in ("pipelines", "steps", "batch", "lambdas"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.JoinedStr | ast.Constant):
+                    found.append(_text(node))
+    return tuple(found)
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_text, node.values))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return "…"
+
+
+def _texts(document: Path, language: str) -> list[str]:
+    return [block.text for block in blocks(document) if block.language == language]
+
+
+def _options(validation: dict[str, Any]) -> list[str]:
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in validation.items())
+    return [word for pair in pairs for word in pair]
