@@ -59,13 +59,13 @@ from sagemaker.train.configs import Compute, InputData, Networking, StoppingCond
 from pipelines.images import image
 from pipelines.instance_types import takes_volume_key
 from pipelines.settings import Settings
-from pipelines.tuning import KINDS
+from pipelines.tuning import KINDS, OBJECTIVES
 
 # What the training container prints, and SageMaker turns into metrics.
 METRICS = {
     "train:loss": r"train_loss=([0-9.eE+-]+)",
-    "validation:accuracy": r"val_accuracy=([0-9.eE+-]+)",
-    "validation:macro_f1": r"val_macro_f1=([0-9.eE+-]+)",
+    "validation:accuracy": OBJECTIVES["accuracy"],
+    "validation:macro_f1": OBJECTIVES["macro_f1"],
     "train:samples_per_s": r"samples_per_s=([0-9.eE+-]+)",
 }
 

@@ -81,7 +81,7 @@ RANGES: dict[str, dict[str, Range | Choice]] = {
 }
 KINDS = tuple(sorted(RANGES))
 # A training's last line tells the figures of the parameters that it keeps, of its best epoch; the
-# lines before, those of each epoch.
+# lines before, those of each epoch. SageMaker takes the last figure for that of the training.
 OBJECTIVES = {
     "accuracy": r"val[a-z]*_accuracy=([0-9.eE+-]+)",
     "macro_f1": r"val[a-z]*_macro_f1=([0-9.eE+-]+)",
@@ -123,11 +123,6 @@ def tuning_request(
     arguments = _train_arguments(definition, name, data, {**parameters, "ModelKind": kind})
     fixed = arguments.pop("HyperParameters")
     metric = f"validation:{objective}"
-    specification = arguments["AlgorithmSpecification"]
-    specification["MetricDefinitions"] = [
-        {**one, "Regex": OBJECTIVES[objective]} if one["Name"] == metric else one
-        for one in specification["MetricDefinitions"]
-    ]
     return {
         "HyperParameterTuningJobName": name,
         "Tags": arguments.pop("Tags", []),
