@@ -17,11 +17,14 @@ from typing import Any
 from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-_BUILD_INPUTS = ("containers/Dockerfile", "containers/uv.txt", "containers/build.txt")
+_BUILD_INPUTS = tuple(
+    f"containers/{name}" for name in ("Dockerfile", "uv.txt", "build.txt", "prune.py", "sbom.py")
+)
 _PAIR = r'(\w+)=("[^"]*"|\S*)'
 _ENV = re.compile(rf"({_PAIR}\s*)+")
-_NOT_OURS = ("", "RUN", "WORKDIR", "USER")  # instructions that no process of this machine needs
-TARGETS = ("validate", "gluon-cpu")
+# Instructions that no process of this machine needs.
+_NOT_OURS = ("", "RUN", "WORKDIR", "USER", "HEALTHCHECK")
+TARGETS = ("validate", "gluon-cpu")  # what the line needs by default
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,16 @@ def image(target: str) -> Image:
     ValueError
         An instruction in a form that is not understood here.
     """
-    return _parse((ROOT / "containers" / "Dockerfile").read_text("utf-8"))[target]
+    return _stages()[target]
+
+
+def known_targets() -> list[str]:
+    """All targets of `containers/Dockerfile`, those that are built on request included."""
+    return [name for name, stage in _stages().items() if stage.command]
+
+
+def _stages() -> dict[str, Image]:
+    return _parse((ROOT / "containers" / "Dockerfile").read_text("utf-8"))
 
 
 def _parse(text: str) -> dict[str, Image]:

@@ -8,18 +8,36 @@ account; pushing gives it its address.
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
+import re
 import shutil
 import subprocess
+import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 
 from pipelines.aws import Aws
 from pipelines.errors import UserError
-from pipelines.images import ROOT, TARGETS, Image, image, pushed_digest
+from pipelines.images import ROOT, TARGETS, Image, image, known_targets, pushed_digest
 from pipelines.settings import Settings
 
 ENGINES = ("docker", "podman")
 PLATFORM = "linux/amd64"  # what SageMaker's and Batch's instances are, whatever machine builds
+# The time of everything in an image, so that the same inputs give the same layers: the first second
+# that a zip file can hold.
+EPOCH = "315532800"
+
+# A step of the Dockerfile, as podman ("STEP 2/5: RUN x", "[3/6] STEP 1/3: FROM y") and BuildKit
+# ("#8 [build 2/5] RUN x") announce it.
+_STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+: (.+)|^#\d+ \[(?:\S+ )?\d+/\d+\] (.+)")
+_REASONS = (
+    ("permission denied", "you may not use it: join its group and log in anew, or run podman"),
+    ("cannot connect", "its daemon does not run: start it (systemctl start docker), or run podman"),
+    ("is the docker daemon running", "its daemon does not run: start it, or run podman"),
+)
 
 Tell = Callable[[str], None]
 
@@ -40,18 +58,89 @@ class Engine:
     def __init__(self, program: str) -> None:
         self.program = program
 
+    def trouble(self) -> str | None:
+        """Why it cannot be used; None if it can."""
+        question = "version" if self.program == "docker" else "info"  # docker's goes to the daemon
+        asked = self._run(question)
+        if asked.returncode == 0:
+            return None
+        said = asked.stderr.lower()
+        for words, reason in _REASONS:
+            if words in said:
+                return reason
+        return _last_line(asked.stderr)
+
     def has(self, name: str) -> bool:
         return self._run("image", "inspect", name).returncode == 0
 
-    def build(self, described: Image, name: str) -> None:
-        """Builds one target; what the engine prints is shown."""
-        self._must(
-            "build",
-            *("--platform", PLATFORM),
-            *("--target", described.target),
-            *("--tag", name),
-            *("--file", str(ROOT / "containers" / "Dockerfile")),
-            str(ROOT),
+    def build(self, described: Image, name: str, tell: Tell) -> None:
+        """Builds one target, and tells each step of the Dockerfile as it comes.
+
+        Raises
+        ------
+        UserError
+            A step failed, or the disk is full. All that the engine said is in a file that it names.
+        """
+        words = ["build", "--platform", PLATFORM, "--target", described.target, "--tag", name]
+        for key, value in labels(described).items():
+            words += ["--label", f"{key}={value}"]
+        if self.program == "podman":
+            # Docker's format, because SageMaker takes no manifests in OCI's
+            # (aws/amazon-sagemaker-feedback#180).
+            words += ["--format", "docker", "--timestamp", EPOCH]
+        words += ["--file", str(ROOT / "containers" / "Dockerfile"), str(ROOT)]
+        step, last = "the start", deque[str](maxlen=20)
+        with (
+            tempfile.NamedTemporaryFile(
+                "w", prefix="claimflow-build-", suffix=".log", delete=False
+            ) as log,
+            subprocess.Popen(
+                [self.program, *words],
+                env={
+                    **os.environ,
+                    "BUILDKIT_PROGRESS": "plain",
+                    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # they would make it an OCI index
+                    "SOURCE_DATE_EPOCH": EPOCH,
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.write(line)
+                found = _STEP.match(line)
+                if found:
+                    step = " ".join((found[1] or found[2]).split())
+                    tell(f"{described.target}: {_short(step)}")
+                elif line.strip():
+                    last.append(line.strip())
+        if process.returncode:
+            raise UserError(_why(self.program, described.target, step, last, log.name))
+        os.unlink(log.name)  # noqa: PTH108
+
+    def layers(self, name: str) -> list[tuple[int, str]]:
+        """The layers of an image, the lowest first: bytes, and the instruction that made it."""
+        form = "{{.Size}}\t{{.CreatedBy}}"
+        told = self._asked("history", "--no-trunc", "--human=false", "--format", form, name)
+        found = []
+        for line in told.splitlines():
+            size, _, made_by = line.partition("\t")
+            found.append((int(size), " ".join(made_by.split())))
+        return found[::-1]
+
+    def inspect(self, name: str) -> str:
+        """What the engine knows of an image, as JSON."""
+        return self._asked("image", "inspect", name)
+
+    def run(self, name: str, *command: str) -> str:
+        """What a command in a container of an image prints; it may do nothing but read."""
+        entrypoint, *arguments = command
+        return self._asked(
+            *("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all"),
+            *("--user", "10001", "--entrypoint", entrypoint, name, *arguments),
         )
 
     def login(self, registry: str, user: str, password: str) -> None:
@@ -68,28 +157,50 @@ class Engine:
             [self.program, *words], input=given, capture_output=True, text=True, check=False
         )
 
+    def _asked(self, *words: str) -> str:
+        done = self._run(*words)
+        if done.returncode:
+            raise UserError(f"{self.program} {words[0]}: {_last_line(done.stderr)}")
+        return done.stdout
+
     def _must(self, *words: str) -> None:
         code = subprocess.run([self.program, *words], check=False).returncode
         if code:
             raise UserError(f"{self.program} {words[0]} failed with {code}: see what it says above")
 
 
-def find_engine() -> Engine:
-    """The engine of this machine.
+def find_engine(program: str | None = None) -> Engine:
+    """The engine of this machine that can be used: the one that is asked for, else the first.
 
     Raises
     ------
     UserError
-        There is none.
+        There is none, or it cannot be used.
     """
-    for program in ENGINES:
-        if shutil.which(program):
-            return Engine(program)
-    raise UserError(f"Neither {' nor '.join(ENGINES)} is on the path: install one to build images")
+    wanted = [program] if program else ENGINES
+    there = [Engine(one) for one in wanted if shutil.which(one)]
+    if not there:
+        names = f"{program} is not" if program else f"Neither {' nor '.join(ENGINES)} is"
+        raise UserError(f"{names} on the path: install one to build images")
+    troubles = []
+    for engine in there:
+        trouble = engine.trouble()
+        if trouble is None:
+            return engine
+        troubles.append(f"{engine.program} is installed, but {trouble}")
+    raise UserError("; ".join(troubles))
 
 
 def build(engine: Engine, settings: Settings, tell: Tell, targets: Sequence[str] = TARGETS) -> None:
-    """Builds what is not there yet."""
+    """Builds what is not there yet.
+
+    Raises
+    ------
+    UserError
+        There is no such target, or it cannot be built.
+    """
+    for target in targets:
+        check_target(target)
     for target in targets:
         described = image(target)
         name = local_name(settings, described)
@@ -97,7 +208,34 @@ def build(engine: Engine, settings: Settings, tell: Tell, targets: Sequence[str]
             tell(f"{name}: is built")
         else:
             tell(f"{name}: building")
-            engine.build(described, name)
+            engine.build(described, name, tell)
+
+
+def check_target(target: str) -> None:
+    """Refuses a target that the Dockerfile does not have."""
+    known = known_targets()
+    if target not in known:
+        raise UserError(f"image {target!r} does not exist, expected one of: {', '.join(known)}")
+
+
+def labels(described: Image) -> dict[str, str]:
+    """The labels of an image (OCI image specification, annotations). They are no part of what its
+    tag is made of: the commit of an image is the first one that had its content."""
+    own = "org.opencontainers.image."
+    about = metadata.metadata("claimflow")
+    found = {
+        f"{own}title": f"claimflow {described.target}",
+        f"{own}version": about["Version"],
+        f"{own}licenses": about["License-Expression"] or about["License"],
+    }
+    revision = _git("rev-parse", "HEAD")
+    if revision:
+        changed = _git("status", "--porcelain", "--", "containers", *described.files)
+        found[f"{own}revision"] = f"{revision}-dirty" if changed else revision
+    source = re.sub(r"^(\w+://)[^/@]*@", r"\1", _git("remote", "get-url", "origin"))
+    if "://" in source:  # never an account or a password, and no path of one machine
+        found[f"{own}source"] = source
+    return found
 
 
 def push(engine: Engine, aws: Aws, tell: Tell, targets: Sequence[str] = TARGETS) -> dict[str, str]:
@@ -154,3 +292,32 @@ def _login(engine: Engine, ecr: object) -> None:
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "no reason was given"
+
+
+def _short(step: str) -> str:
+    return step if len(step) <= 80 else f"{step[:79]}…"
+
+
+def _why(program: str, target: str, step: str, last: Sequence[str], log: str) -> str:
+    if any("no space left on device" in line.lower() for line in last):
+        return (
+            f"The disk is full, so {target} cannot be built ({_short(step)}): free some space, "
+            f"for instance with {program} image prune, and build again"
+        )
+    lines = [line for line in last if "error" in line.lower()] or list(last) or ["no reason given"]
+    return (
+        f"{program} cannot build {target} at “{_short(step)}”: {lines[-1][:300]} (all of it: {log})"
+    )
+
+
+def _git(*words: str) -> str:
+    """What git says; nothing where there is no git, or no repository."""
+    with contextlib.suppress(OSError):
+        asked = subprocess.run(
+            ["git", "-C", str(ROOT), *words],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return asked.stdout.strip() if asked.returncode == 0 else ""
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -25,10 +26,15 @@ words = sys.argv[1:]
 with (here / "calls").open("a") as calls:
     calls.write(json.dumps([*words, *([sys.stdin.read()] if words[0] == "login" else [])]) + "\\n")
 built, pushed = here / "built", here / "pushed"
+if words[0] in ("version", "info") and (here / "trouble").exists():
+    sys.exit((here / "trouble").read_text())
 if words[0] == "image":
     sys.exit(words[2] not in (built.read_text().split() if built.exists() else []))
 if words[0] == "build":
+    print("STEP 1/2: FROM x AS y")
+    print("STEP 2/2: RUN   make  it")
     if (here / "broken").exists():
+        print((here / "broken").read_text())
         sys.exit(3)
     with built.open("a") as file:
         file.write(words[words.index("--tag") + 1] + "\\n")
@@ -139,10 +145,95 @@ def test_images_that_are_not_pushed_are_named_by_their_tags(folder: Path) -> Non
     }
 
 
-def test_a_build_that_fails_is_one_line(folder: Path) -> None:
-    (folder / "broken").write_text("")
-    with pytest.raises(UserError, match="podman build failed with 3"):
+def test_each_step_of_a_build_is_told(folder: Path) -> None:
+    said: list[str] = []
+    image_builds.build(image_builds.find_engine(), SETTINGS, said.append, ["validate"])
+    assert said[1:] == ["validate: FROM x AS y", "validate: RUN make it"]
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("STEP 2/5: RUN x", "RUN x"),
+        ("[3/6] STEP 1/3: FROM y AS z", "FROM y AS z"),
+        ("#8 [build 2/5] RUN x", "RUN x"),
+        ("#8 0.482 Get:1 bookworm InRelease", None),
+        ("--> Using cache 48d1", None),
+    ],
+)
+def test_podman_and_buildkit_announce_steps_each_in_its_way(line: str, step: str | None) -> None:
+    found = image_builds._STEP.match(line)
+    assert (found and (found[1] or found[2])) == step
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Error: exit status 1", "podman cannot build validate at “RUN make it”: Error: exit"),
+        ("x: write /y: no space left on device", "The disk is full, so validate cannot be built"),
+        ("", "no reason given|FROM|at “RUN make it”"),
+    ],
+)
+def test_a_build_that_fails_is_one_line(folder: Path, said: str, told: str) -> None:
+    (folder / "broken").write_text(said)
+    with pytest.raises(UserError, match=told) as raised:
         image_builds.build(image_builds.find_engine(), SETTINGS, lambda _: None)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("permission denied while trying to connect to the Docker daemon socket", "join its group"),
+        ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "does not run: start"),
+        ("something else", "docker is installed, but something else"),
+    ],
+)
+def test_an_engine_that_does_not_answer_is_passed_over_or_one_line(
+    folder: Path, trouble: str, told: str
+) -> None:
+    docker = folder / "docker-here"
+    docker.mkdir()
+    (docker / "docker").write_text(ENGINE, "utf-8")
+    (docker / "docker").chmod(0o755)
+    (docker / "trouble").write_text(trouble)
+    os.environ["PATH"] = f"{docker}:{folder}"  # `folder` puts it back
+    assert image_builds.find_engine().program == "podman"
+    with pytest.raises(UserError, match=told) as raised:
+        image_builds.find_engine("docker")
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_say_where_an_image_comes_from_and_change_no_tag(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "rev-parse": "0" * 40,
+        "status": "",
+        "remote": "https://me:secret@example.com/claimflow.git",
+    }
+    monkeypatch.setattr(image_builds, "_git", lambda word, *_: answers[word])
+    described = image("validate")
+    before = described.tag
+    found = image_builds.labels(described)
+    own = "org.opencontainers.image."
+    assert found[f"{own}revision"] == "0" * 40
+    assert found[f"{own}source"] == "https://example.com/claimflow.git"
+    assert found[f"{own}licenses"] == "Apache-2.0"
+    answers |= {
+        "status": " M steps/train.py",
+        "remote": "/home/me/claimflow",
+        "rev-parse": "1" * 40,
+    }
+    changed = image_builds.labels(described)
+    assert changed[f"{own}revision"] == "1" * 40 + "-dirty"
+    assert f"{own}source" not in changed
+    assert described.tag == before
+
+
+def test_a_target_that_does_not_exist_is_one_line(folder: Path) -> None:
+    with pytest.raises(UserError, match="image 'gluon' does not exist, expected one of: validate"):
+        image_builds.build(image_builds.find_engine(), SETTINGS, lambda _: None, ["gluon"])
 
 
 def test_listing_needs_neither_account_nor_engine(folder: Path) -> None:

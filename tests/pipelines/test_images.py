@@ -46,6 +46,8 @@ def test_paths_of_the_image_become_paths_of_this_machine(tmp_path: Path) -> None
         ("containers/validate.txt", {"validate"}),
         ("containers/Dockerfile", {"validate", "gluon-cpu"}),
         ("containers/build.txt", {"validate", "gluon-cpu"}),
+        ("containers/prune.py", {"validate", "gluon-cpu"}),
+        ("containers/sbom.py", {"validate", "gluon-cpu"}),
         ("README.md", set()),
     ],
 )
