@@ -1,6 +1,7 @@
 """Takes away what an installed environment never uses when it runs: tests, headers and sources of
-compiled parts, libraries of protocols that no step speaks, descriptions of AWS services that
-none calls. It runs once, while an image is built, before bytecode is compiled (`prune.py PACKAGES`).
+compiled parts, libraries of protocols that no step speaks, descriptions of AWS services that none
+of them calls. It runs once, while an image is built, before bytecode is compiled (`prune.py
+FOLDER`).
 
 What it may take away is proved in the image itself: tests/containers runs every step there.
 """

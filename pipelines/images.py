@@ -23,7 +23,7 @@ _BUILD_INPUTS = tuple(
 _PAIR = r'(\w+)=("[^"]*"|\S*)'
 _ENV = re.compile(rf"({_PAIR}\s*)+")
 # Instructions that no process of this machine needs.
-_NOT_OURS = ("", "RUN", "WORKDIR", "USER", "HEALTHCHECK")
+_NOT_OURS = ("", "RUN", "WORKDIR", "USER", "HEALTHCHECK", "ARG", "LABEL")
 TARGETS = ("validate", "gluon-cpu")  # what the line needs by default
 
 

@@ -82,8 +82,8 @@ class Engine:
             A step failed, or the disk is full. All that the engine said is in a file that it names.
         """
         words = ["build", "--platform", PLATFORM, "--target", described.target, "--tag", name]
-        for key, value in labels(described).items():
-            words += ["--label", f"{key}={value}"]
+        for key, value in origin(described).items():
+            words += ["--build-arg", f"{key}={value}"]
         if self.program == "podman":
             # Docker's format, because SageMaker takes no manifests in OCI's
             # (aws/amazon-sagemaker-feedback#180).
@@ -218,24 +218,20 @@ def check_target(target: str) -> None:
         raise UserError(f"image {target!r} does not exist, expected one of: {', '.join(known)}")
 
 
-def labels(described: Image) -> dict[str, str]:
-    """The labels of an image (OCI image specification, annotations). They are no part of what its
-    tag is made of: the commit of an image is the first one that had its content."""
-    own = "org.opencontainers.image."
-    about = metadata.metadata("claimflow")
-    found = {
-        f"{own}title": f"claimflow {described.target}",
-        f"{own}version": about["Version"],
-        f"{own}licenses": about["License-Expression"] or about["License"],
-    }
+def origin(described: Image) -> dict[str, str]:
+    """What the labels of an image say of where it comes from. It is no part of what the tag is made
+    of: the commit of an image is the first one that had its content. (Arguments, not `--label`:
+    podman 4.3 forgets that where all layers are there already.)"""
     revision = _git("rev-parse", "HEAD")
-    if revision:
-        changed = _git("status", "--porcelain", "--", "containers", *described.files)
-        found[f"{own}revision"] = f"{revision}-dirty" if changed else revision
+    if revision and _git("status", "--porcelain", "--", "containers", *described.files):
+        revision += "-dirty"
+    # Never an account or a password, and no path of one machine.
     source = re.sub(r"^(\w+://)[^/@]*@", r"\1", _git("remote", "get-url", "origin"))
-    if "://" in source:  # never an account or a password, and no path of one machine
-        found[f"{own}source"] = source
-    return found
+    return {
+        "VERSION": metadata.version("claimflow"),
+        "REVISION": revision,
+        "SOURCE": source if "://" in source else "",
+    }
 
 
 def push(engine: Engine, aws: Aws, tell: Tell, targets: Sequence[str] = TARGETS) -> dict[str, str]:

@@ -215,19 +215,16 @@ def test_labels_say_where_an_image_comes_from_and_change_no_tag(
     monkeypatch.setattr(image_builds, "_git", lambda word, *_: answers[word])
     described = image("validate")
     before = described.tag
-    found = image_builds.labels(described)
-    own = "org.opencontainers.image."
-    assert found[f"{own}revision"] == "0" * 40
-    assert found[f"{own}source"] == "https://example.com/claimflow.git"
-    assert found[f"{own}licenses"] == "Apache-2.0"
+    found = image_builds.origin(described)
+    assert found["REVISION"] == "0" * 40
+    assert found["SOURCE"] == "https://example.com/claimflow.git"
     answers |= {
         "status": " M steps/train.py",
         "remote": "/home/me/claimflow",
         "rev-parse": "1" * 40,
     }
-    changed = image_builds.labels(described)
-    assert changed[f"{own}revision"] == "1" * 40 + "-dirty"
-    assert f"{own}source" not in changed
+    changed = image_builds.origin(described)
+    assert (changed["REVISION"], changed["SOURCE"]) == ("1" * 40 + "-dirty", "")
     assert described.tag == before
 
 
