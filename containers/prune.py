@@ -24,7 +24,6 @@ UNUSED = (
     "**/*.pyx",
     "*/include",  # headers of mxnet and pyarrow
     "numpy/core/include",
-    "numpy/f2py",
     "pyarrow/_flight.*",  # Arrow's RPC
     "pyarrow/libarrow_flight.*",
     "pyarrow/_substrait.*",  # query plans of other engines
