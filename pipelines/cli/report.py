@@ -22,24 +22,28 @@ if TYPE_CHECKING:
     help="The file to write; without it, one in the state folder.",
 )
 @click.option("--again", is_flag=True, help="Write it anew, although one is kept.")
+@click.option("--texts", is_flag=True, help="With the texts of its mistakes; it is not kept then.")
 @click.option("--open/--no-open", "opens", default=True, help="Open it, on a terminal.")
-def command(execution: str | None, output: Path | None, again: bool, opens: bool) -> None:
+def command(
+    execution: str | None, output: Path | None, again: bool, texts: bool, opens: bool
+) -> None:
     """Open the page on what an execution did and how good its model is.
 
     EXECUTION is an id or ARN; without it, the latest. The page is one file without network and
-    scripts, and never holds the text of a claim. That of an execution that has ended is kept with
-    it on S3: it is written at the end by whoever waits for it, else by the first call of this.
+    scripts, and holds no text of a claim but with --texts. That of an execution that has ended is
+    kept with it on S3: whoever waits for the end writes it, else the first call of this.
 
     \b
     Example:
       claimflow report
       claimflow report abcdefghijkl --output run.html --no-open
+      claimflow report --texts
     """
     from pipelines.control import Control
-    from pipelines.report.written import kept_report, write_report
+    from pipelines.report.written import kept_report, write_report, write_with_texts
 
     with aws() as place:
-        make = write_report if again else kept_report
+        make = write_with_texts if texts else write_report if again else kept_report
         written = make(place, Control(place).resolve(execution), output)
     click.echo(written.path)
     if written.kept_since:

@@ -12,7 +12,8 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,32 @@ class _Summed(io.RawIOBase):
         return count
 
 
-def _rows(path: Path, file: io.BufferedReader[Any], columns: tuple[str, str]) -> int:
+def texts_of(path: Path, text_column: str) -> Iterator[str]:
+    """The texts of a file, row by row; of a row that is too short an empty one.
+
+    Raises
+    ------
+    UserError
+        As `examine`.
+    """
+    with path.open("rb") as file, closing(_records(path, file, (text_column,))) as records:
+        place = next(records).index(text_column)
+        for record in records:
+            yield record[place] if place < len(record) else ""
+
+
+def _rows(path: Path, file: io.BufferedReader[Any], columns: tuple[str, ...]) -> int:
     """The number of rows below the header, which must name the columns."""
+    rows = sum(1 for _ in _records(path, file, columns)) - 1
+    if not rows:
+        raise UserError(f"{path}: a header but no rows; expected labelled claims")
+    return rows
+
+
+def _records(
+    path: Path, file: io.BufferedReader[Any], columns: tuple[str, ...]
+) -> Generator[list[str], None, None]:
+    """The header, which must name the columns, and the rows below it."""
     beginning = file.peek(len(XZ))
     content: Any = file
     if beginning.startswith(GZIP):
@@ -91,7 +116,8 @@ def _rows(path: Path, file: io.BufferedReader[Any], columns: tuple[str, str]) ->
     try:
         header = [name.strip() for name in next(filter(None, records), [])]
         _check_header(path, header, columns)
-        rows = sum(1 for record in records if record)
+        yield header
+        yield from filter(None, records)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
         raise UserError(f"{path}: damaged or cut short, it cannot be decompressed") from None
     except UnicodeDecodeError as error:
@@ -105,9 +131,6 @@ def _rows(path: Path, file: io.BufferedReader[Any], columns: tuple[str, str]) ->
         raise UserError(f"{path}, line {records.line_num:,}: not CSV: {error}") from None
     finally:
         text.detach()  # it would close `file`, which is not at its end yet
-    if not rows:
-        raise UserError(f"{path}: a header but no rows; expected labelled claims")
-    return rows
 
 
 def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
@@ -128,7 +151,7 @@ def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _check_header(path: Path, header: list[str], columns: tuple[str, str]) -> None:
+def _check_header(path: Path, header: list[str], columns: tuple[str, ...]) -> None:
     if not header:
         raise UserError(f"{path}: empty; expected a header and rows")
     missing = [f'"{name}"' for name in columns if name not in header]

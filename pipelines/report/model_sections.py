@@ -10,6 +10,7 @@ from pipelines.report.run import Run
 MATRIX = 12  # labels up to which the confusions are a matrix
 MOST_CONFUSIONS = 20
 _LABEL = 60  # characters of a label in a cell
+_TEXT = 600  # of a claim
 
 
 def learning(run: Run) -> str:
@@ -229,6 +230,7 @@ def mistakes(run: Run) -> str:
             name(one.label, _LABEL),
             name(one.predicted, _LABEL),
             f"{one.confidence:.1%}",
+            *([text(run.texts.get(one.row, "–"), _TEXT)] if run.texts else []),
         ]
         for one in run.mistakes
     ]
@@ -242,7 +244,7 @@ def mistakes(run: Run) -> str:
         + (described({"test set": where}) if where else "")
         + table(
             "Wrong rows, the surest first",
-            ["row>", "its label", "taken for", "confidence>"],
+            ["row>", "its label", "taken for", "confidence>", *(["text"] if run.texts else [])],
             rows,
         )
     )

@@ -20,6 +20,7 @@ from pipelines.logs import Logs
 from pipelines.registry.lineage import Lineage, Lineages
 from pipelines.registry.models import Models, ModelVersion
 from pipelines.report.flow import Flow
+from pipelines.report.texts import texts_at
 from pipelines.training_log import epochs
 
 MOST_BYTES = 64 << 20  # of a document that is read
@@ -68,6 +69,7 @@ class Run:
     confusion: rows of each label (outer) that were taken for each label (inner).
     data_docs: the address of the pages on the data, where the validation came so far.
     reliability, mistakes: None where the evaluation does not tell them.
+    texts: of the mistakes' rows, by their numbers; only where somebody has asked for them.
     diagnosis: of one that did not succeed.
     missing: what could not be found, a sentence each.
     """
@@ -81,6 +83,7 @@ class Run:
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)
     reliability: list[Bin] | None = None
     mistakes: list[Mistake] | None = None
+    texts: dict[int, str] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     merged: dict[str, int] = field(default_factory=dict)
     data_docs: str = ""
@@ -106,8 +109,9 @@ class Runs:
         self._sagemaker = aws.client("sagemaker")
         self._s3 = aws.client("s3")
 
-    def of(self, execution: str) -> Run:
-        """What is known of an execution (its ARN), whatever became of it."""
+    def of(self, execution: str, with_texts: bool = False) -> Run:
+        """What is known of an execution (its ARN), whatever became of it; the texts of the rows
+        that the model got wrong only if they are asked for."""
         status = self._control.status(execution)
         run = Run(status, Lineages(self._aws).of(self._version(status)), datetime.now(timezone.utc))
         run.missing = run.lineage.missing
@@ -117,6 +121,8 @@ class Runs:
         run.epochs = self._or(run, "the log of Train", self._epochs, {}, status)
         self._add_validation(run)
         self._add_evaluation(run)
+        if with_texts and run.mistakes:
+            run.texts = self._or(run, "the test set", self._texts, {}, run)
         if status.status in ("Failed", "Stopped"):
             run.diagnosis = self._or(run, "the cause", lambda: diagnose(self._aws, execution), None)
         return run
@@ -225,6 +231,13 @@ class Runs:
             lambda: _confusion(self._json(f"{folder}/statistics.json")),
             {},
         )
+
+    def _texts(self, run: Run) -> dict[int, str]:
+        rows = {one.row for one in run.mistakes or []}
+        where = run.lineage.noted("test_data")
+        if not where:
+            raise UserError("where the test set lies is not known, and so no text of it")
+        return texts_at(self._s3, where, run.lineage.parameters["TextColumn"], rows)
 
     def _json(self, uri: str) -> Any:
         bucket, _, key = uri.removeprefix("s3://").partition("/")

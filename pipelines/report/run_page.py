@@ -21,10 +21,9 @@ from pipelines.report import model_sections
 from pipelines.report.flow import STATES, Node, drawn
 from pipelines.report.run import Run
 
-_FOOT = (
-    "Made at {} of what was known then. It holds no text of a claim: rows are named by their "
-    "numbers."
-)
+_FOOT = "Made at {} of what was known then. {}"
+_NO_TEXT = "It holds no text of a claim: rows are named by their numbers."
+_WITH_TEXTS = "It holds texts of claims: give it to nobody who may not read them."
 
 _STYLE = """
 .flow-tall{display:none;margin:0 auto}
@@ -64,6 +63,7 @@ def run_page(run: Run) -> str:
     }
     shown = {heading: part for heading, part in parts.items() if part}
     places = (section(heading, part) for heading, part in shown.items())
+    foot = _FOOT.format(_moment(run.made_at), _WITH_TEXTS if run.texts else _NO_TEXT)
     links = "".join(
         f'<li><a href="#{heading.lower().replace(" ", "-")}">{heading}</a></li>'
         for heading in shown
@@ -77,7 +77,7 @@ def run_page(run: Run) -> str:
             _headlines(run),
             f'<nav aria-label="Parts of this page"><ul>{links}</ul></nav>',
             *places,
-            f"<footer>{paragraph(_FOOT.format(_moment(run.made_at)))}</footer>",
+            f"<footer>{paragraph(foot)}</footer>",
         ],
         _STYLE,
     )

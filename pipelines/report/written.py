@@ -71,6 +71,15 @@ def write_report(aws: Aws, execution: str, path: Path | None = None) -> Written:
     return Written(path, address)
 
 
+def write_with_texts(aws: Aws, execution: str, path: Path | None = None) -> Written:
+    """Writes the report with the texts of the rows that the model got wrong. It stays here: no copy
+    is kept with the execution, where others would read it."""
+    html = run_page(Runs(aws).of(execution, with_texts=True)).encode("utf-8", "replace")
+    name = f"{execution.rpartition('/')[2]}-with-texts.html"
+    path = path or aws.settings.state / "reports" / name
+    return Written(_written(aws, execution, path, html), "")
+
+
 def _place(aws: Aws, execution: str) -> tuple[str, str]:
     """Bucket and key of the copy."""
     return aws.settings.bucket("models"), f"runs/{execution.rpartition('/')[2]}/report.html"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import lzma
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from lambdas.counting import count
 from pipelines.data import labelled_file
-from pipelines.data.labelled_file import examine
+from pipelines.data.labelled_file import examine, texts_of
 from pipelines.errors import UserError
 
 CSV = b'text,label\npump leaks,water\n"door, left\nopen",noise\n'
@@ -31,8 +32,10 @@ def refused(path: Path) -> str:
     return line
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
-@pytest.mark.parametrize(
+every_packing = pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"]
+)
+every_form = pytest.mark.parametrize(
     "content",
     [
         CSV,
@@ -44,6 +47,24 @@ def refused(path: Path) -> str:
     ],
     ids=["plain", "bom", "crlf", "empty lines", "other columns", "a long text"],
 )
+
+
+@every_packing
+@every_form
+def test_the_texts_are_those_of_the_rows(
+    tmp_path: Path, content: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "claims"
+    path.write_bytes(pack(content))
+    plain = content.decode("utf-8-sig")
+    rows = csv.DictReader(StringIO(plain, newline=""), skipinitialspace=True)
+    expected = [row.get("text") or row["text "] for row in rows]
+    assert list(texts_of(path, "text")) == expected
+    assert next(texts_of(path, "text")) == expected[0]  # and no more of it
+
+
+@every_packing
+@every_form
 def test_rows_and_sum_are_those_that_the_function_counts(
     tmp_path: Path, content: bytes, pack: Callable[[bytes], bytes]
 ) -> None:

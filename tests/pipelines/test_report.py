@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from pipelines.report.flow import Flow, Node, drawn, told
 from pipelines.report.model_sections import MATRIX, MOST_CONFUSIONS
 from pipelines.report.run import Bin, Check, Mistake, Run, Runs
 from pipelines.report.run_page import run_page
-from pipelines.report.written import kept_report, write_report
+from pipelines.report.written import kept_report, write_report, write_with_texts
 from pipelines.settings import Settings
 from pipelines.training_log import epochs
 from tests.local.local_cloud import (
@@ -431,7 +432,17 @@ TRAIN = "print('epoch=1 train_loss=0.5 val_loss=0.4')\nprint('epoch=2 train_loss
 
 @pytest.fixture(scope="module")
 def rejected(cloud: Cloud) -> str:
-    """An execution whose model missed a bar."""
+    """An execution whose model missed a bar; row 17 of its test set is a mistake."""
+    rows = [f"{n},the {n}th claim,fire" for n in range(1, 18)]
+    halves = {"a.csv": rows[:9], "b.csv.gz": ["", *rows[9:], "18,cut"]}
+    cloud.client("s3").create_bucket(Bucket="claims")
+    for name, lines in halves.items():
+        content = "\n".join(["id,claim,label", *lines]).encode()
+        cloud.client("s3").put_object(
+            Bucket="claims",
+            Key=f"held out/{name}",
+            Body=gzip.compress(content) if name.endswith(".gz") else content,
+        )
     files = {"evaluation.json": EVALUATION, "statistics.json": MATRIX_FILE}
     bar = parameter("MinAccuracy", "Float", 0.99)
     gate = condition(
@@ -443,7 +454,11 @@ def rejected(cloud: Cloud) -> str:
         training("Train", TRAIN),
         writes("Evaluate", "evaluation", files),
         gate,
-        parameters=(bar,),
+        parameters=(
+            bar,
+            parameter("TextColumn", "String", "claim"),
+            parameter("TestData", "String", "s3://claims/held out"),
+        ),
     )
     return str(done["PipelineExecutionArn"])
 
@@ -549,6 +564,17 @@ def test_before_its_end_an_execution_has_a_report_that_is_not_kept(
     assert not written.address and not written.fault
     with pytest.raises(ClientError):
         cloud.client("s3").head_object(Bucket=bucket, Key=key)
+
+
+def test_texts_are_shown_only_where_they_are_asked_for_and_then_not_kept(
+    cloud: Cloud, place: Aws, rejected: str
+) -> None:
+    kept = write_report(place, rejected)
+    written = write_with_texts(place, rejected)
+    assert "the 17th claim" in Page(written.path.read_text("utf-8")).text
+    assert "It holds texts of claims" in written.path.read_text("utf-8")
+    assert not written.address and written.path != kept.path
+    assert "th claim" not in kept.path.read_text("utf-8") + cloud.read(kept.address)
 
 
 def test_who_may_not_write_there_gets_the_file_here(
