@@ -247,7 +247,6 @@ def _show_to_the_end(place: Aws, control: Control, execution: str, as_json: bool
     statuses = TrainingProgress(place).added(control.follow(execution))
     try:
         found = _followed(statuses, as_json)
-        report_at_the_end(place, execution)
     except KeyboardInterrupt:
         click.echo(
             f"\nexecution {execution.rpartition('/')[2]} goes on: "
@@ -255,6 +254,7 @@ def _show_to_the_end(place: Aws, control: Control, execution: str, as_json: bool
             err=True,
         )
         sys.exit(130)
+    report_at_the_end(place, execution)
     if found.status != "Succeeded":
         sys.exit(REJECTED if found.is_rejected else FAILED)
 
