@@ -50,5 +50,6 @@ def create_app(aws: Aws, token: str, explain: Explain | None) -> Starlette:
             HTTPException: errors.http_error,
         },
     )
+    app.router.redirect_slashes = False
     app.state.desk = Desk(aws, secrets, explain)
     return app

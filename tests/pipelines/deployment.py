@@ -26,7 +26,7 @@ BUCKETS: tuple[Bucket, ...] = ("data", "models", "predictions", "results")
 
 
 class Deployment:
-    """Buckets, queues and a model package group, as the templates make them."""
+    """Buckets, queues, a model package group and a pipeline without steps."""
 
     def __init__(self) -> None:
         self.aws = Aws(Settings(region="eu-west-1"))
@@ -44,6 +44,11 @@ class Deployment:
         )
         self.queues = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
         self.sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+        self.sagemaker.create_pipeline(
+            PipelineName=SETTINGS.pipeline_name,
+            PipelineDefinition='{"Version": "2020-12-01", "Steps": []}',
+            RoleArn=SETTINGS.role_arn("pipeline"),
+        )
 
     def register(self, status: str = "Approved", why: str = "") -> str:
         """Registers the next version, whose artifact holds its number."""
