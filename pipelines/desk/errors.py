@@ -16,7 +16,8 @@ _UNREACHABLE = (
     exceptions.PartialCredentialsError,
     exceptions.TokenRetrievalError,
     exceptions.SSOError,
-    exceptions.HTTPClientError,  # connection and time-out
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
 )
 _EXPIRED = {
     "ExpiredToken",

@@ -3,6 +3,7 @@ and goes no further than the process that explains."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -44,7 +45,10 @@ def explain(request: Request, form: Form) -> Response:
         found = explain(version.arn, given)
     except UserError as error:
         return _page(request, version, 503, str(error), given)
-    strongest = sorted(found.words, key=lambda one: -abs(one.weight))
+    weights: dict[str, float] = defaultdict(float)  # of a word that stands there twice the sum
+    for word in found.words:
+        weights[word.text.lower()] += word.weight
+    strongest = sorted(weights.items(), key=lambda one: -abs(one[1]))
     return page(
         request,
         "try.html",
@@ -54,10 +58,10 @@ def explain(request: Request, form: Form) -> Response:
         found=found,
         parts=marked(given, found.words),
         reasons={
-            "for": [one for one in strongest if one.weight > 0][:MOST_WORDS],
-            "against": [one for one in strongest if one.weight < 0][:MOST_WORDS],
+            "for": [one for one in strongest if one[1] > 0][:MOST_WORDS],
+            "against": [one for one in strongest if one[1] < 0][:MOST_WORDS],
         },
-        largest=max((abs(one.weight) for one in strongest), default=1) or 1,
+        largest=max(map(abs, weights.values()), default=0.0) or 1.0,
         ranked=sorted(found.probabilities.items(), key=lambda one: -one[1])[:5],
         longest=LONGEST,
     )

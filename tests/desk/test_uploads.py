@@ -221,8 +221,6 @@ def test_a_result_is_downloaded_whole_under_its_name(deployment: Deployment) -> 
     [
         "nothing.csv",
         "",
-        "..",
-        "../manifest.json",
         "..%2Fmanifest.json",
         "%2e%2e%2f%2e%2e%2fsubmissions",
         "retry-2/manifest.json",
