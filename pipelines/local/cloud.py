@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from pipelines.errors import UserError
 from pipelines.local.aws_json import Request, invalid
 from pipelines.local.batch_jobs import BatchJobs
 from pipelines.local.documents import Document, Documents, write_atomically
@@ -260,10 +262,14 @@ def engine_of(settings: Settings) -> Engine:
     UserError
         It does not answer, or not to this user.
     """
-    if settings.engine == "docker":
+    state = settings.state.resolve()
+    if settings.engine == "docker" or (state / "containers").exists():
         from pipelines.local.docker_engine import DockerEngine
 
-        return DockerEngine(settings.project, settings.state.resolve())
+        if settings.engine == "docker":
+            return DockerEngine(settings.project, state)
+        with suppress(UserError):  # what one with the other engine left when it was killed
+            DockerEngine(settings.project, state).clear()
     environments = Environments(settings.state / "environments")
     return ProcessEngine(environments.find, prepare_all=environments.make_all)
 

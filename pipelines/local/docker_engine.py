@@ -29,6 +29,7 @@ from pipelines.local.lines import Lines
 
 STATE_LABEL = "claimflow.state"
 FOLDER_LABEL = "claimflow.folder"  # of the task: it tells a person which job this is
+USED = "containers"  # a file of the state folder: containers were run, and not cleared since
 _KILL_SECONDS = 60.0  # until the engine has done away with a container
 _HOME = {"HOME": "/tmp"}  # noqa: S108 - what any user can write
 _NOT_FOUND = 127  # as a shell says it
@@ -40,7 +41,13 @@ class DockerEngine(Engine):
 
     name = "docker"
 
-    def __init__(self, project: str, state: Path, grace: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        project: str,
+        state: Path,
+        grace: float = GRACE_SECONDS,
+        connection: Connection | None = None,
+    ) -> None:
         """
         Raises
         ------
@@ -50,12 +57,14 @@ class DockerEngine(Engine):
         self._project = project
         self._label = f"{STATE_LABEL}={state}"
         self._state = str(state)
+        self._used = state / USED
         self._grace = grace
-        self._connection = connect()
+        self._connection = connection or connect()
         self._folders = Folders(self._connection.is_rootless)
         _tell_missing(self._connection)
 
     def run(self, task: Task, log: Callable[[str], None], stop: threading.Event) -> Ended:
+        self._used.touch()
         try:
             with (
                 closing(self._connection.open()) as api,
@@ -69,6 +78,7 @@ class DockerEngine(Engine):
         with closing(self._connection.open()) as api, suppress(*_FAULTS):
             for found in api.containers(all=True, filters={"label": self._label}):
                 self._remove(api, found["Id"])
+            self._used.unlink(missing_ok=True)
 
     # A container's life.
 
@@ -181,6 +191,9 @@ class DockerEngine(Engine):
         """Does away with a container, running or not, and makes its folders ours again."""
         with suppress(NotFound):
             described = api.inspect_container(identifier)
+            if described["State"].get("Running"):  # podman would ask it to end first, for 10 s
+                with suppress(APIError):
+                    api.kill(identifier, "SIGKILL")
             api.remove_container(identifier, force=True, v=True)
             self._folders.take_back(api, described)
 
