@@ -14,6 +14,7 @@ from docker.errors import DockerException
 from pipelines.errors import UserError
 
 _PREFIX = "unix://"
+_SECONDS = 300  # an engine under load answers late, and a job is not to fail for that
 _ELSE = "or leave out `--engine docker`: the engine process needs none"
 
 
@@ -30,7 +31,7 @@ class Connection:
 
     def open(self) -> Any:
         """A client, to be closed by whoever asked for it."""
-        return docker.APIClient(self.address, version=self.version, timeout=60)
+        return docker.APIClient(self.address, version=self.version, timeout=_SECONDS)
 
 
 def connect() -> Connection:
@@ -45,7 +46,7 @@ def connect() -> Connection:
     address = _address()
     _check_socket(address)
     try:
-        client = docker.APIClient(address, version="auto", timeout=60)
+        client = docker.APIClient(address, version="auto", timeout=_SECONDS)
         try:
             said = client.info()
             version = str(client.api_version)

@@ -31,7 +31,8 @@ class Environment:
 
     def command(self, arguments: list[str], entrypoint: list[str] | None = None) -> list[str]:
         """The command line that the image would run, with the paths of this machine."""
-        words = [*(entrypoint or self.image.entrypoint), *(arguments or self.image.command)]
+        own = () if entrypoint else self.image.command  # as in a container
+        words = [*(entrypoint or self.image.entrypoint), *(arguments or own)]
         words = [word.replace(IMAGE_CODE, str(self.code), 1) for word in words]
         found = shutil.which(words[0], path=str(self.python_folder / "bin"))
         return [found or words[0], *words[1:]]

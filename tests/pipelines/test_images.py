@@ -34,6 +34,7 @@ def test_paths_of_the_image_become_paths_of_this_machine(tmp_path: Path) -> None
         "--x",
     ]
     assert place.command([])[-1] == "validate"
+    assert place.command([], ["python", "-V"])[1:] == ["-V"], "no CMD, as in a container"
     assert place.variables()["PYTHONPATH"] == str(tmp_path / "code")
     assert place.variables()["PATH"].startswith(str(tmp_path / "venv" / "bin"))
 
