@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.local.cloud import LocalCloud
-from pipelines.local.process_engine import Ended, ProcessEngine, Task
+from pipelines.local.engines import Ended, Task
+from pipelines.local.process_engine import ProcessEngine
 from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from pipelines.errors import UserError
 from pipelines.local import docker_connection
 from pipelines.local.batch_limits import limits_of, mounts_of
+from pipelines.local.cloud import engine_of
 from pipelines.local.docker_connection import Connection, connect
 from pipelines.local.docker_engine import DockerEngine
 from pipelines.local.engines import ContainerError, Ended, Limits, Mount, Task, Ulimit
 from pipelines.local.lines import Lines
+from pipelines.settings import Settings
 from tests.line import ROOT
 
 # No engine answers.
@@ -105,6 +107,16 @@ def test_without_an_engine_nothing_is_started_and_the_user_is_told(
     assert "start Docker or podman's service" in done.stderr
     assert not (tmp_path / "state" / "mlflow").exists()
     assert not (tmp_path / "state" / "ports.json").exists()
+
+
+def test_what_containers_left_keeps_no_process_engine_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are removed when an engine answers again."""
+    (tmp_path / "containers").touch()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    assert engine_of(Settings(state=tmp_path)).name == "process"
+    assert (tmp_path / "containers").exists()
 
 
 # What a job definition says.

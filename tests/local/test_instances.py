@@ -6,12 +6,14 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.local.engines import Ended, Engine, Limits, Mount, Task
 from pipelines.local.job_containers import Assumed, Run
-from pipelines.local.job_instances import instances_of
-from pipelines.local.process_engine import Ended, ProcessEngine, Task
+from pipelines.local.job_instances import instances_of, run_instances
+from pipelines.local.process_engine import ProcessEngine
 from tests.local.cloud_process import Images
 from tests.local.local_cloud import (
     BUCKET,
@@ -141,6 +143,43 @@ def test_each_instance_has_a_log_of_its_own_or_its_name_before_its_lines(
         one.log(f"from {one.host}")
     expected = ["from algo-1"] if apart else ["from algo-1", "algo-2: from algo-2"]
     assert lines == {"algo-1": expected, "algo-2": ["from algo-2"] if apart else []}
+
+
+class Recorder(Engine):
+    """Keeps what it is asked to run."""
+
+    name = "docker"
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def run(self, task: Task, *_: object) -> Ended:
+        self.tasks.append(task)
+        return Ended(0)
+
+
+@pytest.mark.parametrize(
+    ("job", "count", "has_network"),
+    [
+        ({}, 1, True),
+        ({"EnableNetworkIsolation": True}, 1, False),
+        ({"NetworkConfig": {"EnableNetworkIsolation": True}}, 1, False),
+        ({"NetworkConfig": {"VpcConfig": {}}}, 1, True),
+        ({"EnableNetworkIsolation": True}, 2, True),  # they have to find each other
+    ],
+)
+def test_an_isolated_job_has_no_network_and_none_may_write_more_than_its_folders(
+    tmp_path: Path, job: dict[str, Any], count: int, has_network: bool
+) -> None:
+    recorder = Recorder()
+    role = Assumed({}, None)  # type: ignore[arg-type]
+    run = Run(job, tmp_path / "ml", print, role, recorder, threading.Event())
+    instances = instances_of(run, {"InstanceCount": count})
+    run_instances(run, instances, "image", arguments=["train"], entrypoint=None, more={})
+    assert len(recorder.tasks) == count
+    for task in recorder.tasks:
+        assert task.mounts == (Mount("/opt/ml", task.folder),)
+        assert task.limits == Limits(has_network=has_network, tmpfs={"/tmp": ""})
 
 
 def engine() -> ProcessEngine:
