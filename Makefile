@@ -72,6 +72,7 @@ lock: $(READY)
 	$(LOCK) containers/build.in --output-file containers/build.txt
 	$(LOCK) containers/validate.in --output-file containers/validate.txt
 	$(LOCK) containers/gluon-cpu.in --output-file containers/gluon-cpu.txt
+	$(LOCK) containers/gluon-gpu.in --output-file containers/gluon-gpu.txt
 	$(LOCK) ci/scan.in --output-file ci/scan.txt
 	$(LOCK) tests/benchmarks/peers.in --output-file tests/benchmarks/peers.txt
 	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt

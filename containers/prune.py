@@ -29,6 +29,12 @@ UNUSED = (
     "pyarrow/_substrait.*",  # query plans of other engines
     "pyarrow/libarrow_substrait.*",
     "pyarrow/src",
+    # Of NVIDIA's libraries, what MXNet neither links nor loads.
+    "nvidia/*/include",
+    "nvidia/cublas/lib/libnvblas.so.*",
+    "nvidia/cuda_runtime/lib/libOpenCL.so.*",
+    "nvidia/cufft/lib/libcufftw.so.*",  # FFTW's names for it
+    "nvidia/cusolver/lib/libcusolverMg.so.*",  # several GPUs for one system of equations
     # Needed to build gluonnlp, which names it as if it were needed to run.
     "Cython",
     "cython.py",

@@ -56,7 +56,7 @@ from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, Networking, StoppingCondition
 
-from pipelines.images import image
+from pipelines.images import image, training_target
 from pipelines.instance_types import takes_volume_key
 from pipelines.settings import Settings
 from pipelines.tuning import KINDS, OBJECTIVES
@@ -173,8 +173,9 @@ class _Line:
 
     def _train(self, validate: ProcessingStep) -> TrainingStep:
         settings, given = self._settings, self._parameters
+        target = training_target(settings)
         trainer = ModelTrainer(
-            training_image=self._images["gluon-cpu"],
+            training_image=self._images[target],
             role=settings.role_arn("training"),
             sagemaker_session=self._session,
             base_job_name="train",
@@ -205,7 +206,7 @@ class _Line:
             output_data_config=OutputDataConfig(
                 s3_output_path=self._run_folder("model"), kms_key_id=settings.key_arn
             ),
-            environment=self._environment("gluon-cpu"),
+            environment=self._environment(target),
             # SageMaker takes hyperparameters as text only.
             hyperparameters={
                 "kind": given.model_kind,

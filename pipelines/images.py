@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.instance_types import has_gpu
 from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,8 @@ _PAIR = r'(\w+)=("[^"]*"|\S*)'
 _ENV = re.compile(rf"({_PAIR}\s*)+")
 # Instructions that no process of this machine needs.
 _NOT_OURS = ("", "RUN", "WORKDIR", "USER", "HEALTHCHECK", "ARG", "LABEL")
-TARGETS = ("validate", "gluon-cpu")  # what the line needs by default
+TARGETS = ("validate", "gluon-cpu")  # what every deployment runs
+GPU_TARGET = "gluon-gpu"  # what trains where the training's instance type has a GPU
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,30 @@ class Image:
         return f"{settings.image_repository(self.target)}:{self.tag}"
 
 
+def training_target(settings: Settings) -> str:
+    """The image that trains.
+
+    A pipeline parameter carries a value, not logic: the image is chosen when the definition is
+    built, and a start with an instance type of the other sort is refused.
+    """
+    return GPU_TARGET if has_gpu(settings.training_instance_type) else "gluon-cpu"
+
+
+def without_gpu(target: str) -> str:
+    """The image whose packages a target runs with on a machine without a GPU: the build of MXNet
+    for GPUs does not start without their driver."""
+    return "gluon-cpu" if target == GPU_TARGET else target
+
+
+def targets_of(settings: Settings) -> tuple[str, ...]:
+    """The images that a deployment with these settings runs."""
+    return tuple(dict.fromkeys((*TARGETS, training_target(settings))))
+
+
 def addresses(settings: Settings, ecr: Any = None) -> dict[str, str]:
     """The address of each target's image: by digest where the repository has the image of this
     source tree, else (or without a client of the repository) by its tag."""
-    return {target: _address(image(target), settings, ecr) for target in TARGETS}
+    return {target: _address(image(target), settings, ecr) for target in targets_of(settings)}
 
 
 def pushed_digest(ecr: Any, repository: str, tag: str) -> str | None:

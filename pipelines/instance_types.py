@@ -33,13 +33,18 @@ def checked(instance_type: str) -> str:
     kind, generation, options = found.groups()
     family = f"{kind}{generation}{options}"
     is_arm = options.startswith("g") or family == "a1"
-    runs = family in GPU_FAMILIES if kind in _ACCELERATED else not is_arm
+    runs = has_gpu(instance_type) if kind in _ACCELERATED else not is_arm
     if not runs:
         raise ValueError(
             f"MXNet 1.9.1 does not run on {instance_type}; with a GPU it runs on "
             f"{', '.join(GPU_FAMILIES)}, without one on {', '.join(CPU_FAMILIES)} and others on x86"
         )
     return instance_type
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Whether it has a GPU that MXNet runs on."""
+    return instance_type.removeprefix("ml.").partition(".")[0] in GPU_FAMILIES
 
 
 def takes_volume_key(instance_type: str) -> bool:

@@ -1,7 +1,8 @@
 """What a start may set: the pipeline's own parameters, and nothing that its definition contradicts.
 
-A parameter carries a value, not logic: whether a volume is encrypted with a key, and whether a job
-has a network, stands in the definition. SageMaker would find the contradiction minutes later.
+A parameter carries a value, not logic: which image trains, whether a volume is encrypted with a
+key, and whether a job has a network, stands in the definition. SageMaker would find the
+contradiction minutes later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from pipelines import instance_types
 from pipelines.errors import UserError
+from pipelines.images import GPU_TARGET
 
 Document = dict[str, Any]
 
@@ -84,9 +86,17 @@ def _check_instance_type(jobs: list[Document], name: str, value: str) -> None:
     except ValueError as error:
         raise UserError(f"Parameter {name}: {error}") from None
     takes_key = instance_types.takes_volume_key(value)
-    for cluster in (_cluster(job) for job in jobs):
+    has_gpu = instance_types.has_gpu(value)
+    for job in jobs:
+        cluster = _cluster(job)
         if cluster["InstanceType"] != {"Get": f"Parameters.{name}"}:
             continue
+        if "AlgorithmSpecification" in job and _is_for_gpus(job) != has_gpu:
+            fault = "has a GPU, which {} does not use" if has_gpu else "has no GPU, which {} needs"
+            raise UserError(
+                f"{name}={value}: it {fault.format('the image that trains in this pipeline')}; "
+                + _another_definition(name, value)
+            )
         if ("VolumeKmsKeyId" in cluster) != takes_key:
             refused = "cannot be encrypted" if not takes_key else "would not be encrypted"
             raise UserError(
@@ -102,6 +112,11 @@ def _another_definition(name: str, value: str) -> str:
 def _cluster(job: Document) -> Document:
     found: Document = job.get("ResourceConfig") or job["ProcessingResources"]["ClusterConfig"]
     return found
+
+
+def _is_for_gpus(training: Document) -> bool:
+    address: str = training["AlgorithmSpecification"]["TrainingImage"]
+    return address.rpartition("/")[2].startswith(GPU_TARGET)
 
 
 def _is_isolated(job: Document) -> bool:

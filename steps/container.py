@@ -31,14 +31,17 @@ class Container:
 
     root: Path
     meeting: str = ""  # `address:port` of the first of several hosts; empty: its name says it
+    expects_gpu: bool = False  # its image is one for machines with a GPU
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Container:
         """The job of this process; outside a container `SAGEMAKER_BASE_DIR` moves the root, and
-        `CLAIMFLOW_MEETING` says where hosts meet whose names nobody resolves."""
+        `CLAIMFLOW_MEETING` says where hosts meet whose names nobody resolves. An image for GPUs
+        asks the machine for them by `NVIDIA_VISIBLE_DEVICES`."""
         return cls(
             Path(environment.get("SAGEMAKER_BASE_DIR", "/opt/ml")),
             environment.get("CLAIMFLOW_MEETING", ""),
+            environment.get("NVIDIA_VISIBLE_DEVICES", "none") not in ("", "none", "void"),
         )
 
     def channel(self, name: str) -> Path:

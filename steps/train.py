@@ -87,6 +87,8 @@ def _learn(
     from steps import descent
     from steps.descent import Examples, Split
 
+    if container.expects_gpu and not mx.context.num_gpus():
+        print("this image is for GPUs, but there is none here: training on the CPU", flush=True)
     split = Split(training, validation)
     weights = class_weights.of_rows(settings.class_weights, labels, targets, training)
     examples = Examples(table.texts, targets, len(labels), split, container.channel)

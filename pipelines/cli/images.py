@@ -36,17 +36,19 @@ def command() -> None:
 def build_(targets: tuple[str, ...], engine: str | None) -> None:
     """Build what is not there yet, with docker or podman; needs no account.
 
+    Without a target all that the settings ask for; the image for GPUs where the instance type of
+    the training has one.
+
     \b
     Examples:
       claimflow images build
-      claimflow images build gluon-cpu --engine podman
+      claimflow images build gluon-gpu --engine podman
     """
     from pipelines.deployment.image_builds import build, find_engine
-    from pipelines.images import TARGETS
     from pipelines.settings import Settings
 
     with _progress() as tell:
-        build(find_engine(engine), Settings.load(), tell, targets or TARGETS)
+        build(find_engine(engine), Settings.load(), tell, targets)
 
 
 @command.command("push")

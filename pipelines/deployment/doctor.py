@@ -13,7 +13,7 @@ from pipelines.aws import Aws
 from pipelines.deployment.deploy import NEVER_MADE, Deployer
 from pipelines.deployment.image_builds import ENGINES
 from pipelines.deployment.stacks import STACKS
-from pipelines.images import TARGETS, image, pushed_digest
+from pipelines.images import image, pushed_digest, targets_of
 
 PYTHONS = ((3, 10), (3, 11))
 HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
@@ -137,7 +137,7 @@ def _buckets(aws: Aws) -> Iterator[Finding]:
 
 def _images(aws: Aws) -> Iterator[Finding]:
     ecr = aws.client("ecr")
-    for target in TARGETS:
+    for target in targets_of(aws.settings):
         tag = image(target).tag
         repository = f"{aws.settings.project}/{target}"
         digest = _asked("ecr:DescribeImages", pushed_digest, ecr, repository, tag)

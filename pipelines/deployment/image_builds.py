@@ -21,7 +21,7 @@ from importlib import metadata
 
 from pipelines.aws import Aws
 from pipelines.errors import UserError
-from pipelines.images import ROOT, TARGETS, Image, image, known_targets, pushed_digest
+from pipelines.images import ROOT, Image, image, known_targets, pushed_digest, targets_of
 from pipelines.settings import Settings
 
 ENGINES = ("docker", "podman")
@@ -191,8 +191,8 @@ def find_engine(program: str | None = None) -> Engine:
     raise UserError("; ".join(troubles))
 
 
-def build(engine: Engine, settings: Settings, tell: Tell, targets: Sequence[str] = TARGETS) -> None:
-    """Builds what is not there yet.
+def build(engine: Engine, settings: Settings, tell: Tell, targets: Sequence[str] = ()) -> None:
+    """Builds what is not there yet of these targets, or of all that the settings ask for.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def build(engine: Engine, settings: Settings, tell: Tell, targets: Sequence[str]
     """
     for target in targets:
         check_target(target)
-    for target in targets:
+    for target in targets or targets_of(settings):
         described = image(target)
         name = local_name(settings, described)
         if engine.has(name):
@@ -234,12 +234,13 @@ def origin(described: Image) -> dict[str, str]:
     }
 
 
-def push(engine: Engine, aws: Aws, tell: Tell, targets: Sequence[str] = TARGETS) -> dict[str, str]:
-    """Pushes what the registry does not have, built first where needed; digests by target."""
+def push(engine: Engine, aws: Aws, tell: Tell, targets: Sequence[str] = ()) -> dict[str, str]:
+    """Pushes what the registry does not have of these targets, or of all that the settings ask for,
+    built first where needed; digests by target."""
     settings, ecr = aws.settings, aws.client("ecr")
     digests: dict[str, str] = {}
     is_logged_in = False
-    for target in targets:
+    for target in targets or targets_of(settings):
         described = image(target)
         repository = f"{settings.project}/{target}"
         found = pushed_digest(ecr, repository, described.tag)
@@ -265,7 +266,7 @@ def push(engine: Engine, aws: Aws, tell: Tell, targets: Sequence[str] = TARGETS)
 def status(engine: Engine | None, settings: Settings, ecr: object | None) -> list[Status]:
     """Where the images of this source tree are."""
     found = []
-    for target in TARGETS:
+    for target in targets_of(settings):
         described = image(target)
         built = engine.has(local_name(settings, described)) if engine else None
         repository = f"{settings.project}/{target}"

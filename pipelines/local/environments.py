@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import UserError
-from pipelines.images import ROOT, TARGETS, Image, image, source_files
+from pipelines.images import (
+    ROOT,
+    TARGETS,
+    Image,
+    image,
+    known_targets,
+    source_files,
+    without_gpu,
+)
 
 IMAGE_CODE = "/opt/claimflow"  # where the Dockerfile puts the code
 
@@ -64,9 +72,10 @@ class Environments:
             moved on from its tag.
         """
         target, _, tag = uri.rpartition("/")[2].partition(":")
-        if target not in TARGETS:
+        known = known_targets()
+        if target not in known:
             raise UserError(
-                f"Image {uri} cannot run as a process: the local cloud knows {', '.join(TARGETS)}"
+                f"Image {uri} cannot run as a process: the local cloud knows {', '.join(known)}"
             )
         return self._make(target, tag)
 
@@ -82,7 +91,8 @@ class Environments:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return Environment(
                 described,
-                _install(described, self._folder),
+                # A training for GPUs runs, too, and says in its log that there is none here.
+                _install(image(without_gpu(target)), self._folder),
                 _copy_code(described, tag, self._folder),
             )
 

@@ -187,6 +187,21 @@ def test_images_are_named_by_digest_where_their_digest_is_known() -> None:
     assert jobs["Train"]["Environment"] == by_tag["Train"]["Environment"], "the same version"
 
 
+def test_on_a_gpu_only_training_runs_in_another_image() -> None:
+    from pipelines.images import image
+
+    settings = Settings(account="123456789012", training_instance_type="ml.p3.2xlarge")
+    on_gpu, on_cpu = _jobs(settings), _jobs(Settings(account="123456789012"))
+    assert on_gpu["Train"]["AlgorithmSpecification"]["TrainingImage"] == image("gluon-gpu").uri(
+        settings
+    )
+    version = on_gpu["Train"]["Environment"]["CLAIMFLOW_CODE_VERSION"]
+    assert version == image("gluon-gpu").tag
+    assert {name: on_gpu[name] for name in on_gpu if name != "Train"} == {
+        name: on_cpu[name] for name in on_cpu if name != "Train"
+    }
+
+
 def test_training_reads_what_validation_leaves(built: dict[str, Any]) -> None:
     jobs = {step["Name"]: step["Arguments"] for step in built["Steps"]}
     (channel,) = jobs["Train"]["InputDataConfig"]

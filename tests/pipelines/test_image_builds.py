@@ -124,6 +124,25 @@ def test_an_image_is_built_once_under_the_tag_of_its_content(folder: Path) -> No
     assert said[-1].endswith("is built")
 
 
+def test_the_image_for_gpus_is_built_where_the_settings_ask_for_it_or_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"t/gluon-gpu:{image('gluon-gpu').tag}"
+    monkeypatch.setenv("CLAIMFLOW_PROJECT", "t")
+    runner = CliRunner()
+    assert "gluon-gpu" not in runner.invoke(claimflow, ["images", "build"]).output
+    shown = runner.invoke(claimflow, ["images", "build", "gluon-gpu"])
+    assert shown.exit_code == 0, shown.exception
+    assert f"{name}: building" in shown.output
+    assert "gluon-cpu" not in shown.output
+    monkeypatch.setenv("CLAIMFLOW_TRAINING_INSTANCE_TYPE", "ml.g5.xlarge")
+    assert f"{name}: is built" in runner.invoke(claimflow, ["images", "build"]).output
+    assert (
+        f"gluon-gpu    {image('gluon-gpu').tag}"
+        in runner.invoke(claimflow, ["images", "list"]).output
+    )
+
+
 def test_what_is_pushed_is_found_by_digest_and_not_pushed_again(folder: Path) -> None:
     engine, place = image_builds.find_engine(), Place(Registry(folder))
     digests = image_builds.push(engine, place, lambda _: None)  # type: ignore[arg-type]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import images
-from pipelines.local.environments import Environment
+from pipelines.local import environments
+from pipelines.local.environments import Environment, Environments
+from pipelines.settings import Settings
 
 
 def test_an_image_says_what_it_runs_and_with_which_variables() -> None:
@@ -17,6 +19,51 @@ def test_an_image_says_what_it_runs_and_with_which_variables() -> None:
     assert found.environment["OMP_NUM_THREADS"] == "2"
     assert found.files["batch/"] == "/opt/claimflow/batch/"
     assert "batch/" not in images.image("validate").files
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "training", "targets"),
+    [
+        ("ml.c5.2xlarge", "gluon-cpu", ("validate", "gluon-cpu")),
+        ("ml.p3.2xlarge", "gluon-gpu", ("validate", "gluon-cpu", "gluon-gpu")),
+        ("ml.g5.xlarge", "gluon-gpu", ("validate", "gluon-cpu", "gluon-gpu")),
+    ],
+)
+def test_a_gpu_asks_for_the_image_that_uses_it_to_train_and_no_other(
+    instance_type: str, training: str, targets: tuple[str, ...]
+) -> None:
+    settings = Settings(training_instance_type=instance_type)
+    assert images.training_target(settings) == training
+    assert images.targets_of(settings) == targets == tuple(images.addresses(settings))
+    processing = Settings(processing_instance_type=instance_type)
+    assert images.targets_of(processing) == images.TARGETS
+
+
+def test_both_builds_of_mxnet_have_the_same_packages_beside_them() -> None:
+    found = {}
+    for target in ("gluon-cpu", "gluon-gpu"):
+        lines = images.image(target).requirements.read_text("utf-8").splitlines()
+        found[target] = {line for line in lines if line[:1].isalpha()}
+    cpu, gpu = found["gluon-cpu"] - found["gluon-gpu"], found["gluon-gpu"] - found["gluon-cpu"]
+    assert [line.split()[0] for line in cpu] == ["mxnet==1.9.1"]
+    names = {line.partition("==")[0] for line in gpu}
+    assert names - {name for name in names if name.startswith("nvidia-")} == {"mxnet-cu112"}
+
+
+def test_what_wants_a_gpu_runs_here_with_the_packages_for_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+
+    def install(described: images.Image, folder: Path) -> Path:
+        installed.append(described.requirements.name)
+        return folder
+
+    monkeypatch.setattr(environments, "_install", install)
+    found = Environments(tmp_path).find(images.image("gluon-gpu").uri(Settings()))
+    assert installed == ["gluon-cpu.txt"]
+    assert found.variables()["NVIDIA_VISIBLE_DEVICES"] == "all"  # so that the training says so
+    assert (found.code / "steps" / "train.py").exists()
 
 
 @pytest.mark.parametrize("line", ["ADD a b", "ENV A b c", "COPY --chown=1 steps/ /x", "SHELL x"])

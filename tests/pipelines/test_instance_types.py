@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.instance_types import checked
+from pipelines.instance_types import checked, has_gpu
 from pipelines.settings import Settings
 
 
@@ -39,6 +39,17 @@ def test_where_it_has_no_code_the_families_that_work_are_named(name: str) -> Non
 def test_what_is_no_instance_type_is_told_from_one(name: str) -> None:
     with pytest.raises(ValueError, match=r"is no instance type .*ml\.c5\.2xlarge"):
         checked(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        *(("ml.p3.2xlarge", True), ("ml.g4dn.xlarge", True), ("ml.g6e.48xlarge", True)),
+        *(("ml.c5.2xlarge", False), ("ml.m5ad.large", False), ("ml.m6g.large", False)),
+    ],
+)
+def test_a_gpu_is_told_by_the_family(name: str, has: bool) -> None:
+    assert has_gpu(name) is has
 
 
 @pytest.mark.parametrize("setting", ["training_instance_type", "processing_instance_type"])

@@ -32,7 +32,7 @@ def refusal(definition: dict[str, Any], **given: str) -> str:
     return line
 
 
-GPU = "ml.g4dn.xlarge"
+OWN_DISKS = "ml.c5d.xlarge"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ GPU = "ml.g4dn.xlarge"
     [
         {"Epochs": "3", "LearningRate": "0.1", "ModelKind": "textcnn"},
         {"TrainingInstanceType": "ml.c5.9xlarge"},
-        {"TrainingInstanceType": "ml.p3.2xlarge", "ProcessingInstanceType": "ml.m5.xlarge"},
+        {"TrainingInstanceType": "ml.m5.2xlarge", "ProcessingInstanceType": "ml.p3.2xlarge"},
         {"MlflowTrackingUri": "none"},
         {"MinAccuracy": "0", "MaxCalibrationError": "1", "AllowedRegression": "0.5"},
         {"TrainingInstanceCount": "1", "LearningRate": "0", "BatchSize": "0"},
@@ -99,13 +99,27 @@ def test_every_range_is_of_a_parameter_that_there_is_and_holds_its_default() -> 
 def test_a_machine_with_its_own_disks_needs_a_definition_without_their_key(
     name: str, setting: str
 ) -> None:
-    line = refusal(defined(), **{name: GPU})
+    line = refusal(defined(), **{name: OWN_DISKS})
     assert "cannot be encrypted" in line
-    assert f'set {setting} = "{GPU}" in claimflow.toml, then `claimflow pipeline upsert`' in line
-    other = defined(**{setting: GPU})
-    check_parameters(other, {name: GPU})
-    check_parameters(other, {name: "ml.g5.xlarge"})
+    remedy = f'set {setting} = "{OWN_DISKS}" in claimflow.toml, then `claimflow pipeline upsert`'
+    assert remedy in line
+    other = defined(**{setting: OWN_DISKS})
+    check_parameters(other, {name: OWN_DISKS})
+    check_parameters(other, {name: "ml.m5d.large"})
     assert "would not be encrypted" in refusal(other, **{name: "ml.c5.2xlarge"})
+
+
+@pytest.mark.parametrize("gpu", ["ml.p3.2xlarge", "ml.g4dn.xlarge"])
+def test_a_gpu_needs_a_definition_that_trains_in_its_image_and_the_other_way_round(
+    gpu: str,
+) -> None:
+    line = refusal(defined(), TrainingInstanceType=gpu)
+    assert f"TrainingInstanceType={gpu}: it has a GPU, which the image" in line
+    assert f'set training_instance_type = "{gpu}" in claimflow.toml' in line
+    other = defined(training_instance_type=gpu)
+    check_parameters(other, {"TrainingInstanceType": gpu})
+    line = refusal(other, TrainingInstanceType="ml.c5.2xlarge")
+    assert "ml.c5.2xlarge: it has no GPU, which the image" in line
 
 
 def test_tracking_needs_a_definition_whose_jobs_have_a_network() -> None:

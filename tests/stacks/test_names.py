@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from pipelines.deployment.stacks import ROOMS, find_stack
-from pipelines.images import TARGETS
+from pipelines.images import GPU_TARGET, TARGETS
 from pipelines.settings import Bucket, Function, Role, Settings
 from tests.stacks.conftest import EVERYTHING, Deployed, Found, deploy
 
@@ -102,7 +102,8 @@ def test_registry_and_repositories(named: tuple[Settings, Deployed]) -> None:
     settings, deployed = named
     groups = _names(deployed, "AWS::SageMaker::ModelPackageGroup")
     assert groups == {settings.model_package_group}
-    repositories = {settings.image_repository(one).split("/", 1)[1] for one in TARGETS}
+    targets = (*TARGETS, GPU_TARGET)
+    repositories = {settings.image_repository(one).split("/", 1)[1] for one in targets}
     assert _names(deployed, "AWS::ECR::Repository") == repositories
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,19 @@ def test_epochs_are_printed_as_metric_definitions_read_them(
     form = r"epoch=\d+ train_loss=\d\.\d{4} val_loss=\d\.\d{4} val_accuracy=\d\.\d{4} "
     form += r"val_macro_f1=\d\.\d{4} "
     assert re.fullmatch(form + r"samples_per_s=\d+", printed[0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_said"), [("all", True), ("0", True), ("none", False), ("", False), (None, False)]
+)
+def test_an_image_for_gpus_says_when_it_finds_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str | None, is_said: bool
+) -> None:
+    environment = {"NVIDIA_VISIBLE_DEVICES": asked} if asked is not None else {}
+    job = training_job(tmp_path, claims(40), epochs="1")
+    expects = Container.from_environment(environment).expects_gpu
+    train(replace(job, expects_gpu=expects), UNTRACKED)
+    assert ("there is none here: training on the CPU" in capsys.readouterr().out) is is_said
 
 
 @pytest.mark.parametrize(
