@@ -13,7 +13,7 @@ READY := .venv/.ready
 SCAN := .venv/scan
 TEMPLATES = $(wildcard */stack.yaml)
 
-.PHONY: help demo test lint docs lock clean
+.PHONY: help demo test lint docs lock image-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell, workflows"
 	@echo "make docs   write docs/configuration.md from the settings"
 	@echo "make lock   resolve the requirements anew"
+	@echo "make image-gpu   build the image for GPUs (4 GB) and try it with a stub of their driver"
 	@echo "make clean  remove the environment and what the local cloud keeps"
 
 demo: $(READY)
@@ -76,6 +77,10 @@ lock: $(READY)
 	$(LOCK) ci/scan.in --output-file ci/scan.txt
 	$(LOCK) tests/benchmarks/peers.in --output-file tests/benchmarks/peers.txt
 	$(LOCK) --extra dev pyproject.toml --output-file requirements.txt
+
+image-gpu: $(READY)
+	.venv/bin/claimflow images build gluon-gpu
+	CLAIMFLOW_REQUIRE_ENGINE=gluon-gpu .venv/bin/pytest tests/containers/test_gpu_image.py $(ARGS)
 
 clean:
 	@test ! -x .venv/bin/claimflow || .venv/bin/claimflow local down

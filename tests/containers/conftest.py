@@ -82,7 +82,8 @@ def built(engine: DockerClient) -> Callable[[str], str]:
 def run(engine: DockerClient, built: Callable[[str], str]) -> Run:
     """Runs a container as tightly as AWS Batch does, without a network.
 
-    `job` is a folder that is mounted as `/opt/ml`; it is given to the container's user.
+    `job` is a folder that is mounted as `/opt/ml`, and given to the container's user; `mounts` are
+    folders to read from.
     """
 
     def run_it(
@@ -91,11 +92,14 @@ def run(engine: DockerClient, built: Callable[[str], str]) -> Run:
         entrypoint: Sequence[str] | None = None,
         user: int = USER,
         job: Path | None = None,
+        mounts: Mapping[Path, str] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Ran:
-        mounts: dict[str, Any] = {}
+        volumes: dict[str, Any] = {
+            str(path): {"bind": place, "mode": "ro"} for path, place in (mounts or {}).items()
+        }
         if job:
-            mounts[str(job)] = {"bind": "/opt/ml", "mode": "rw"}
+            volumes[str(job)] = {"bind": "/opt/ml", "mode": "rw"}
             if os.geteuid() == 0:
                 for path in (job, *job.rglob("*")):
                     os.chown(path, user, user)
@@ -107,7 +111,7 @@ def run(engine: DockerClient, built: Callable[[str], str]) -> Run:
             entrypoint=list(entrypoint) if entrypoint else None,
             user=str(user),
             environment=dict(environment or {}),
-            volumes=mounts,
+            volumes=volumes,
             read_only=True,
             tmpfs={"/tmp": ""},
             network_mode="none",
