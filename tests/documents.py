@@ -3,7 +3,7 @@
 A block without a language, or of `sh`, whose first word is a program holds commands; a block of
 `text` below it is what they print. Comments of HTML, which a reader does not see, say the rest:
 
-    <!-- needs: aws -->          the next block cannot be run here (aws, engine, gpu, data, time)
+    <!-- needs: aws -->          the next block cannot be run here (see NEEDS)
     <!-- before: command -->     what a test does before the next block; a reader has done it
     <!-- exits: 3 -->            the exit code of the next block's last command
 """
@@ -22,7 +22,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-NEEDS = {"aws", "engine", "gpu", "data", "time"}
+NEEDS = {"aws", "browser", "data", "engine", "gpu", "time"}
 PROGRAMS = frozenset(
     {
         *("claimflow", ".venv/bin/claimflow", "make", "aws", "git", "apt-get"),

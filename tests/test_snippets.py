@@ -8,6 +8,7 @@ itself. Those commands are at least parsed, by `tests/test_docs.py`.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -15,15 +16,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from steps.artifact import unpack
 from tests.documents import DOCUMENTS, NEEDS, Block, blocks
 from tests.line import ROOT, Line, new_line
 
 pytestmark = pytest.mark.xdist_group("snippets")
 
 FOLLOWED = ROOT / "docs" / "extending.md"  # by tests/test_extending.py
+TOUR = ROOT / "docs" / "tour.md"
+FORMATS = ROOT / "docs" / "file-formats.md"
 GOES_ON = "…"
 # What shows for a moment, or not at all if all is quick.
 PASSING = re.compile(r"\s*(\w+ +(Executing|Starting) .*|waiting for the trigger|Batch job .*)")
@@ -40,6 +45,7 @@ class Session:
     line: Line
     demo: str  # what `make demo` has printed
     folders: dict[Path, Path] = field(default_factory=dict)
+    ran: dict[Path, list[Ran]] = field(default_factory=dict)
 
     def folder(self, document: Path) -> Path:
         """The document's folder, as a checkout looks to its commands."""
@@ -52,7 +58,12 @@ class Session:
         return self.folders[document]
 
     def run(self, document: Path) -> list[Ran]:
-        """Runs all blocks of a document that can be run."""
+        """Runs all blocks of a document that can be run; once, whoever asks."""
+        if document not in self.ran:
+            self.ran[document] = self._run(document)
+        return self.ran[document]
+
+    def _run(self, document: Path) -> list[Ran]:
         folder = self.folder(document)
         self.line.up()
         wanted = [block for block in blocks(document) if can_run(block)]
@@ -100,7 +111,7 @@ class Ran:
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with new_line(tmp_path_factory.mktemp("snippets")) as line:
         first = Session(line, "")
-        folder = first.folder(ROOT / "docs" / "tour.md")
+        folder = first.folder(TOUR)
         done = subprocess.run(
             [sys.executable, "-m", "pipelines.cli", "demo"],
             cwd=folder,
@@ -167,6 +178,96 @@ def test_a_line_that_is_printed_no_more_is_found() -> None:
     assert "Gone" in difference("Gone\n…\n", said)
     assert "Done" in difference("Done in 41 s\nValidate Succeeded 1 s\n", said)
     assert "before the end" in difference("Validate Succeeded 1 s\n", said)
+
+
+def test_each_field_of_our_files_is_described_and_no_other(
+    session: Session, tmp_path: Path
+) -> None:
+    session.run(TOUR)
+    folder = session.folder(TOUR)
+    unpack(folder / "model" / "model.tar.gz", tmp_path)
+    objects = _objects(session, "runs/", "versions/", "decisions/")
+    real = {
+        "manifest.json": (folder / "results" / "manifest.json").read_bytes(),
+        "model.json": (tmp_path / "model.json").read_bytes(),
+        "versions/manifest.json": objects["versions/*/manifest.json"],
+        "decision.json": objects["decisions/*"],
+        **{
+            name: objects[f"runs/*/{name}"]
+            for name in ("evaluation.json", "statistics.json", "validation.json")
+        },
+    }
+    text = FORMATS.read_text("utf-8")
+    tables = dict(re.findall(r"<!-- keys: (\S+) -->\n\n((?:\|.*\n)+)", text))
+    assert set(tables) == set(real)
+    for name, table in tables.items():
+        described = dict(re.findall(r"^\| `([^`]+)` \| ?(.*?) ?\| ", table, re.MULTILINE))
+        assert not fields_at_odds(described, json.loads(real[name])), name
+    columns = dict(re.findall(r"<!-- columns: (\S+) -->\n\n((?:\|.*\n)+)", text))
+    for name, table in columns.items():
+        header = (folder / "results" / name).read_text("utf-8").splitlines()[0].split(",")
+        told = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+        assert header[-len(told) :] == told, name
+
+
+def test_a_field_too_many_and_one_too_few_are_found() -> None:
+    described = {"rows": "rows", "labels.<label>": "rows", "files[].key": "text", "more": ""}
+    document = {"rows": 1, "labels": {"a.b": 2}, "files": [{"key": "x"}], "more": {"of": {"it": 1}}}
+    assert not fields_at_odds(described, document)
+    assert fields_at_odds(described, {**document, "new": 1}) == {"new"}
+    assert fields_at_odds(described, {**document, "files": [{}]}) == {"files[].key"}
+
+
+def fields_at_odds(described: dict[str, str], document: Any) -> set[str]:
+    """Fields that are described but not there, and the other way round.
+
+    A field that is described without a type stands for all that is below it.
+    """
+    patterns = {name: tuple(name.replace("[]", ".[]").split(".")) for name in described}
+
+    def fits(path: tuple[str, ...], name: str) -> bool:
+        pattern = patterns[name]
+        if len(path) < len(pattern) or (described[name] and len(path) > len(pattern)):
+            return False
+        pairs = zip(pattern, path, strict=False)
+        return all(part == key or part.startswith("<") for part, key in pairs)
+
+    paths = set(_paths(document))
+    unknown = {path for path in paths if not any(fits(path, name) for name in patterns)}
+    missing = {name for name in patterns if not any(fits(path, name) for path in paths)}
+    return missing | {".".join(path) for path in unknown}
+
+
+def _paths(value: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The places of all values of a document; those of a list are one place."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _paths(one, (*above, key))
+    elif isinstance(value, list) and value:
+        for one in value:
+            yield from _paths(one, (*above, "[]"))
+    elif value not in ({}, []):
+        yield above
+
+
+def _objects(session: Session, *prefixes: str) -> dict[str, bytes]:
+    """The newest object of each kind below the prefixes, whatever the bucket; what lies between the
+    first and the last part of its key is `*`."""
+    session.line.up()
+    s3 = session.line.client("s3")
+    listed = [
+        {**one, "Bucket": bucket["Name"]}
+        for bucket in s3.list_buckets()["Buckets"]
+        for prefix in prefixes
+        for one in s3.list_objects_v2(Bucket=bucket["Name"], Prefix=prefix).get("Contents", [])
+    ]
+    newest: dict[str, bytes] = {}
+    for one in sorted(listed, key=lambda one: one["LastModified"]):
+        first, _, last = one["Key"].partition("/")
+        name = "*" if first == "decisions" else f"*/{last.rpartition('/')[2]}"
+        body = s3.get_object(Bucket=one["Bucket"], Key=one["Key"])["Body"]
+        newest[f"{first}/{name}"] = body.read() if one["Size"] < 1 << 20 else b""
+    return newest
 
 
 def _commands(block: Block, folder: Path) -> list[str]:
