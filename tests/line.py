@@ -119,5 +119,7 @@ def new_line(folder: Path) -> Iterator[Line]:
     kept.mkdir(parents=True, exist_ok=True)
     (folder / "state" / "environments").symlink_to(kept)
     line = Line(folder, write_sample(folder / "data"))
-    yield line
-    line.run("local", "down")
+    try:
+        yield line
+    finally:
+        line.run("local", "down")

@@ -39,7 +39,7 @@ def test_what_is_added_as_the_document_says_works(tmp_path: Path) -> None:
             tests += files
     assert len(tests) == 3
     # As it stands there each runs by itself; together they import MXNet and the SDK once.
-    said = _run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *tests], copy)
+    said = _run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests], copy)
     assert "passed" in said
     for check in ("ruff check", "ruff format --check"):
         _run([sys.executable, "-m", *check.split(), "--no-cache", *_python_files()], copy)

@@ -30,6 +30,7 @@ FOLLOWED = ROOT / "docs" / "extending.md"  # by tests/test_extending.py
 TOUR = ROOT / "docs" / "tour.md"
 FORMATS = ROOT / "docs" / "file-formats.md"
 GOES_ON = "…"
+PATIENCE = 900  # seconds, for a machine that others use as well
 # What shows for a moment, or not at all if all is quick.
 PASSING = re.compile(r"\s*(\w+ +(Executing|Starting) .*|waiting for the trigger|Batch job .*)")
 _RAN = re.compile(r"\n\x01(\d+) (\d+)\n(.*?)\n\x02(\d+)\n", re.DOTALL)
@@ -86,7 +87,7 @@ class Session:
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=600,
+            timeout=PATIENCE,
             check=False,
         )
         assert "has not been prepared" not in done.stdout, done.stdout
@@ -119,7 +120,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout
