@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -123,13 +124,15 @@ class Engine:
 
     def layers(self, name: str) -> list[tuple[int, str]]:
         """The layers of an image, the lowest first: bytes, and the instruction that made it."""
-        form = "{{.Size}}\t{{.CreatedBy}}"
-        told = self._asked("history", "--no-trunc", "--human=false", "--format", form, name)
-        found = []
-        for line in told.splitlines():
-            size, _, made_by = line.partition("\t")
-            found.append((int(size), " ".join(made_by.split())))
-        return found[::-1]
+        if self.program == "podman":  # its templates give sizes as text
+            told = json.loads(self._asked("history", "--no-trunc", "--format", "json", name))
+            found = [(int(one["size"]), str(one.get("CreatedBy", ""))) for one in told]
+        else:
+            form = "{{.Size}}\t{{.CreatedBy}}"
+            words = ("--no-trunc", "--human=false", "--format", form)
+            lines = self._asked("history", *words, name).splitlines()
+            found = [(int(size), made) for size, _, made in (one.partition("\t") for one in lines)]
+        return [(size, " ".join(made_by.split())) for size, made_by in found[::-1]]
 
     def inspect(self, name: str) -> str:
         """What the engine knows of an image, as JSON."""

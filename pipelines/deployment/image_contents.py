@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def contents(engine: Engine, settings: Settings, target: str) -> Contents:
     return Contents(
         name=name,
         image_id=known["Id"].removeprefix("sha256:"),
-        digest=next((one.partition("@")[2] for one in known.get("RepoDigests") or ()), None),
+        digest=_digest(known.get("RepoDigests") or ()),
         size=known["Size"],
         labels=known["Config"].get("Labels") or {},
         layers=[one for one in engine.layers(name) if one[0]],
@@ -71,6 +72,12 @@ def save_bill(engine: Engine, settings: Settings, target: str, path: Path) -> No
         path.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
+
+
+def _digest(addresses: Iterable[str]) -> str | None:
+    """The digest in a registry; podman gives an image that was never pushed one, too."""
+    pushed = (one.partition("@")[2] for one in addresses if not one.startswith("localhost/"))
+    return next(pushed, None)
 
 
 def _built(engine: Engine, settings: Settings, target: str) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from pipelines.cli import claimflow
 from pipelines.data.sample import write_sample
 from pipelines.images import ROOT, TARGETS, image, source_files
 from tests.containers.conftest import Run
@@ -177,6 +179,24 @@ print(json.dumps({re.sub("[-_.]+", "-", name).lower(): found[name] for name in f
         (digest,) = one["hashes"]
         assert f"sha256:{digest['content']}" in lock, one["name"]
     assert sum("licenses" in one for one in python) > 0.9 * len(python)
+
+
+def test_inspecting_says_what_weighs_and_copies_the_bill_of_materials_out(
+    built: Callable[[str], str], tmp_path: Path
+) -> None:
+    name, bill = built("validate"), tmp_path / "bill.json"
+    shown = CliRunner().invoke(
+        claimflow, ["images", "inspect", "validate", "--json", "--sbom", str(bill)]
+    )
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert found["name"] == name
+    assert found["digest"] is None
+    assert abs(found["size"] - sum(size for size, _ in found["layers"])) < 0.1 * found["size"]
+    assert found["packages"]["scipy"] > 10e6
+    assert found["components"]["pypi"] == sum(
+        one["bom-ref"].startswith("pypi:") for one in json.loads(bill.read_text())["components"]
+    )
 
 
 def test_an_unknown_command_ends_with_2_and_says_which_there_are(run: Run) -> None:
