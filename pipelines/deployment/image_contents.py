@@ -75,8 +75,8 @@ def save_bill(engine: Engine, settings: Settings, target: str, path: Path) -> No
 
 
 def _digest(addresses: Iterable[str]) -> str | None:
-    """The digest in a registry; podman gives an image that was never pushed one, too."""
-    pushed = (one.partition("@")[2] for one in addresses if not one.startswith("localhost/"))
+    """The digest in ECR; podman gives an image that was never pushed one, too."""
+    pushed = (one.partition("@")[2] for one in addresses if ".dkr.ecr." in one)
     return next(pushed, None)
 
 
