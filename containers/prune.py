@@ -26,8 +26,6 @@ UNUSED = (
     "numpy/core/include",
     "pyarrow/_flight.*",  # Arrow's RPC
     "pyarrow/libarrow_flight.*",
-    "pyarrow/_substrait.*",  # query plans of other engines
-    "pyarrow/libarrow_substrait.*",
     "pyarrow/src",
     # Of NVIDIA's libraries, what MXNet neither links nor loads.
     "nvidia/*/include",
