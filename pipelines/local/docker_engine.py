@@ -20,9 +20,9 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from pipelines.errors import UserError
-from pipelines.images import TARGETS, image
+from pipelines.images import image, known_targets
 from pipelines.local.docker_connection import Connection, connect
-from pipelines.local.docker_folders import OWN_LABEL, Folders
+from pipelines.local.docker_folders import OWN_LABEL, SECURITY, Folders
 from pipelines.local.engines import GRACE_SECONDS, ContainerError, Ended, Engine, Task
 from pipelines.local.environments import outdated
 from pipelines.local.lines import Lines
@@ -120,10 +120,7 @@ class DockerEngine(Engine):
             ],
             init=has_init or None,
             cap_drop=["ALL"],
-            security_opt=[
-                "no-new-privileges",
-                "label=disable",
-            ],  # or SELinux keeps the folders shut
+            security_opt=list(SECURITY),
             userns_mode="host",  # the folders are owned by users of this machine
             log_config={"Type": "none"},  # the log is ours to keep
         )
@@ -212,14 +209,15 @@ class DockerEngine(Engine):
         for name in (address, local):
             with suppress(ImageNotFound):
                 return str(api.inspect_image(name)["Id"])
-        if target not in TARGETS:
+        if target not in known_targets():
             raise UserError(
                 f"Image {address} cannot run here: this machine does not have it; build or pull it"
             )
         if tag != image(target).tag:
             raise outdated(image(target), tag)
         raise UserError(
-            f"Image {local} cannot run here: it is not built; `claimflow images build` builds it"
+            f"Image {local} cannot run here: it is not built; "
+            f"`claimflow images build {target}` builds it"
         )
 
 

@@ -23,6 +23,8 @@ from pipelines.local.engines import Mount
 OWN_LABEL = "claimflow.named-user"
 IMAGE_USER = 10001  # `claimflow` in our images
 _ROOT = "0:0"
+# The last one is for SELinux, which would keep the folders shut.
+SECURITY = ("no-new-privileges", "label=disable")
 
 
 class Folders:
@@ -62,7 +64,7 @@ class Folders:
             read_only=True,
             cap_drop=["ALL"],
             cap_add=["CHOWN", "DAC_OVERRIDE"],
-            security_opt=["no-new-privileges", "label=disable"],
+            security_opt=list(SECURITY),
             userns_mode="host",
             log_config={"Type": "none"},
         )

@@ -261,7 +261,9 @@ def test_an_image_that_is_not_here_is_one_line_with_the_remedy(
 def test_an_image_that_is_not_built_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     engine = DockerEngine(f"never-{uuid.uuid4().hex[:8]}", tmp_path, connection=connection())
     task = Bench(tmp_path, engine).task("x")
-    with pytest.raises(UserError, match="it is not built; `claimflow images build` builds it"):
+    with pytest.raises(
+        UserError, match="it is not built; `claimflow images build gluon-cpu` builds it"
+    ):
         engine.run(task, print, threading.Event())
 
 
