@@ -18,7 +18,7 @@ from pipelines.local.docker_engine import FOLDER_LABEL, STATE_LABEL
 from tests.line import Line, new_line
 from tests.local.local_cloud import wait_for
 
-WAIT = 120.0  # seconds; on a quiet machine everything here takes a few
+WAIT = 240.0  # seconds; on a quiet machine everything here takes a few
 GLUON = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/claimflow/gluon-cpu:{image('gluon-cpu').tag}"
 ROLE = "arn:aws:iam::123456789012:role/claimflow-dev-training"
 MODELS = "s3://claimflow-dev-models-123456789012-us-east-1"
