@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from pipelines.images import GPU_TARGET, TARGETS
 from pipelines.local.iam.policies import Call, decide
 from pipelines.settings import LOCAL_ACCOUNT, Function, Role
 from tests.local.local_cloud import Cloud
@@ -60,11 +61,21 @@ def test_the_log_of_a_prediction_job_is_written_by_what_starts_it(cloud: Cloud) 
         assert may(cloud, "execution", f"ecr:{action}", repository)
 
 
-@pytest.mark.parametrize("purpose", ["training", "processing"])
-def test_a_job_s_role_pulls_its_image(cloud: Cloud, purpose: Role) -> None:
+@pytest.mark.parametrize(
+    ("purpose", "target"),
+    [("training", "gluon-cpu"), ("training", "gluon-gpu"), ("processing", "gluon-cpu")],
+)
+def test_a_job_s_role_pulls_its_image(cloud: Cloud, purpose: Role, target: str) -> None:
     for action in ("BatchGetImage", "GetDownloadUrlForLayer", "BatchCheckLayerAvailability"):
-        assert may(cloud, purpose, f"ecr:{action}", arn("ecr", "repository/t/gluon-cpu"))
-        assert not may(cloud, purpose, f"ecr:{action}", arn("ecr", "repository/other/gluon-cpu"))
+        assert may(cloud, purpose, f"ecr:{action}", arn("ecr", f"repository/t/{target}"))
+        assert not may(cloud, purpose, f"ecr:{action}", arn("ecr", f"repository/other/{target}"))
+
+
+@pytest.mark.parametrize("target", [*TARGETS, GPU_TARGET])
+def test_ci_pushes_every_image_and_to_no_other_repository(cloud: Cloud, target: str) -> None:
+    for action in ("DescribeImages", "InitiateLayerUpload", "UploadLayerPart", "PutImage"):
+        assert may(cloud, "ci", f"ecr:{action}", arn("ecr", f"repository/t/{target}"))
+        assert not may(cloud, "ci", f"ecr:{action}", arn("ecr", f"repository/other/{target}"))
 
 
 def test_each_queue_is_polled_with_the_rights_of_the_function_that_it_feeds(cloud: Cloud) -> None:
