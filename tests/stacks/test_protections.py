@@ -336,7 +336,7 @@ def test_the_user_of_a_job_is_the_one_of_the_image(everything: Deployed) -> None
 
     dockerfile = (ROOT / "containers" / "Dockerfile").read_text("utf-8")
     for _, container in _containers(everything):
-        assert f"useradd --uid {container['User']} " in dockerfile
+        assert f"claimflow:x:{container['User']}:" in dockerfile
 
 
 def test_every_job_ends_and_leaves_a_log(everything: Deployed) -> None:
