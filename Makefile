@@ -41,7 +41,7 @@ lint: $(READY) $(SCAN)/.ready
 	.venv/bin/cfn-lint $(TEMPLATES)
 	BC_SKIP_MAPPING=TRUE $(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet \
 	  --file $(TEMPLATES)
-	$(SCAN)/bin/shellcheck .ci/run ci/containers
+	$(SCAN)/bin/shellcheck .ci/run ci/containers ci/machine
 	$(SCAN)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(SCAN)/bin/zizmor --offline --quiet --no-progress --persona pedantic .github
 
