@@ -9,7 +9,7 @@ document.documentElement.classList.add("script");
 // Replaces what changes by what the server shows of it now, until it has come to its end.
 async function look(element) {
   try {
-    const answer = await fetch(element.dataset.live, { headers: { "X-Live": "1" } });
+    const answer = await fetch(element.dataset.live);
     if (answer.ok) {
       const found = new DOMParser().parseFromString(await answer.text(), "text/html");
       const now = found.getElementById(element.id);
