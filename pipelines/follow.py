@@ -51,11 +51,11 @@ def _live(statuses: Iterator[ExecutionStatus]) -> ExecutionStatus:
 
     with Live(console=console(sys.stdout), refresh_per_second=4) as live:
         for status in statuses:
-            live.update(_Now(status))
+            live.update(Now(status))
     return status
 
 
-class _Now:
+class Now:
     """A status that is drawn anew between two statuses, too, because the times go on."""
 
     def __init__(self, status: ExecutionStatus) -> None:
