@@ -77,13 +77,14 @@ def run_demo(settings: Settings, files: Files | None, new: Path | None, keep: bo
             warm_up.join()
             execution, found = _train(place, files)
             _fetch_reports(place, execution, output)
-            write_report(place, execution, output / "run.html")
             if found.status != "Succeeded":
+                write_report(place, execution, output / "run.html")
                 _tell_failure(found, output)
                 return False
             control = Control(place)
             version = _approve(place, control.registered(execution))
             _predict(place, files.new, output, version)
+            write_report(place, execution, output / "run.html")  # which tells the approval
         _tell_figures(control.evaluation(execution))
         _say("Where", f"predictions  {output / 'predictions'}")
         click.echo(f"             reports      {output / 'run.html'}")
