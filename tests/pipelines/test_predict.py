@@ -14,6 +14,7 @@ from lambdas import layout
 from pipelines.cli.predict import command
 from pipelines.errors import UserError
 from pipelines.predictions import NoApprovedModel, Predictions
+from pipelines.transfers import Progress
 from pipelines.uploads import Upload, Uploads
 from tests.pipelines.deployment import SETTINGS, Deployment
 
@@ -32,8 +33,8 @@ def predict(
     """Runs the command; `react` does what the functions and the job do after the upload."""
     put = Predictions.upload
 
-    def upload_and_react(self: Predictions, path: Path) -> Upload:
-        upload = put(self, path)
+    def upload_and_react(self: Predictions, path: Path, progress: Progress) -> Upload:
+        upload = put(self, path, progress)
         react(upload)
         return upload
 
@@ -136,7 +137,7 @@ def test_programs_get_json_alone_on_standard_output(
 ) -> None:
     upload = uploaded(deployment, tmp_path)
     deployment.settle(upload.id, deployment.record(upload.id))
-    monkeypatch.setattr(Predictions, "upload", lambda _self, _path: upload)
+    monkeypatch.setattr(Predictions, "upload", lambda *_: upload)
     given = [str(tmp_path / "claims.csv"), "--output", str(tmp_path / "out"), "--json"]
     document = json.loads(CliRunner().invoke(command, given).stdout)
     assert document["manifest"]["bucket"] == SETTINGS.bucket("predictions")
