@@ -12,10 +12,12 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.instance_types import has_gpu
-from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 _BUILD_INPUTS = tuple(
