@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 from pipelines.errors import UserError
 
@@ -52,7 +53,7 @@ def connect() -> Connection:
             version = str(client.api_version)
         finally:
             client.close()
-    except DockerException as error:
+    except (DockerException, RequestException) as error:
         raise UserError(f"The container engine at {address} does not answer: {error}") from error
     return Connection(
         address,
@@ -67,14 +68,14 @@ def connect() -> Connection:
 def _address() -> str:
     if given := os.environ.get("DOCKER_HOST"):
         return given
-    with_context = docker.ContextAPI.get_current_context()
+    context = docker.ContextAPI.get_current_context()
+    if context is not None and context.Name != "default" and context.Host:
+        return str(context.Host)
     sockets = [
         Path("/var/run/docker.sock"),
         Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "podman/podman.sock",
         Path("/run/podman/podman.sock"),
     ]
-    if with_context is not None and with_context.Name != "default" and with_context.Host:
-        return str(with_context.Host)
     for path in sockets:
         if path.exists():
             return f"{_PREFIX}{path}"
