@@ -188,5 +188,7 @@ def test_the_log_has_a_line_for_each_request_and_no_values(
     assert any(line.startswith("GET /uploads/{upload} 404 ") for line in lines)
     assert any(line.startswith("POST /try 500 ") for line in lines)
     assert any(line.startswith("RuntimeError at ") for line in lines)
+    of_the_test = ("werkzeug", "httpx2")  # AWS's stand-in and the browser's
+    ours = [one.getMessage() for one in caplog.records if one.name not in of_the_test]
     for word in ("smoke", "dryer", "somebody", TOKEN, visitor.secret):
-        assert word not in caplog.text
+        assert word not in "\n".join(ours)
