@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,11 @@ class Split:
 
     training: I64
     validation: I64
+
+    def whole(self) -> Split:
+        """All rows to learn from, none to say how well."""
+        every = np.sort(np.concatenate([self.training, self.validation]))
+        return Split(every, self.validation[:0])
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Epoch:
     val_accuracy: float
     val_macro_f1: float
     samples_per_s: float
+    descent: int = 1  # the number of the descent that it belongs to
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ class Task:
     clip: float | None = None  # the largest norm of all gradients together, for a row's mean loss
     half: bool = False  # float16 where it is safe, with dynamic loss scaling: on a GPU only
     after_step: Callable[[], None] = lambda: None  # what keeps the parameters within bounds
-    finish: Callable[[], None] = lambda: None  # what the network needs at last, to see raw inputs
+    descents: int = 1  # from the same beginning, whose mean is what is learnt
+    finish: Callable[[Any], Any] = lambda network: network  # into one that sees raw inputs
 
     @classmethod
     def softmax(
@@ -165,31 +172,49 @@ def descend(
     report: Callable[[Epoch], None],
     checkpoints: Checkpoints | None = None,
     hosts: Hosts = ONE_HOST,
-) -> None:
+) -> F32:
     """Trains the network and leaves it with the parameters of its best epoch: the one whose
     validation rows say so by the monitored figure, or the last without validation rows.
 
+    A task of several descents then begins again from the same parameters, with all rows in other
+    orders, those of validation too, for as many epochs as were best, and ends with the mean of the
+    parameters of all: chance in the order averages out (bagging, Breiman 1996, by orders instead of
+    samples). Of these descents the last epoch alone is reported.
+
     All hosts make the same steps and hear the same figures, so that all end with the same
     parameters. Each goes on from the checkpoint in its own folder; the first host writes them.
+
+    Returns what the first descent says of the validation rows, which it has not learnt from:
+    (rows, columns).
     """
     state = checkpoints.load() if checkpoints else None
-    progress = _Progress(task, settings.monitor, state)
-    hosts.agree("epoch in its checkpoint", str(progress.epoch))
+    progress = _Progress(task, settings, state)
+    hosts.agree("epoch in its checkpoint", f"{progress.epoch} of descent {progress.descent}")
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
-    optimizer = task.optimizer(
-        learning_rate=settings.as_dict()["learning_rate"],
-        begin_num_update=progress.epoch * math.ceil(len(split.training) / size),
-    )
-    steps = Steps(task, optimizer, hosts)
-    if state:
-        steps.restore(state)
-    while progress.epoch < settings.epochs and progress.since_best < settings.patience:
-        epoch = _epoch(task, split, settings.seed, progress.epoch + 1, size, steps, hosts)
-        progress.add(epoch)
-        report(epoch)
-        if checkpoints and hosts.number == 0:
-            checkpoints.save(progress.state() | steps.moments())
-    _set_parameters(task.network, progress.best)
+    while progress.descent < task.descents:
+        learnt = split.whole() if progress.descent else split
+        optimizer = task.optimizer(
+            learning_rate=settings.as_dict()["learning_rate"],
+            begin_num_update=progress.epoch * math.ceil(len(learnt.training) / size),
+        )
+        steps = Steps(task, optimizer, hosts)
+        if state:
+            steps.restore(state)
+            state = None
+        while progress.goes_on():
+            seed, number = progress.seed(), progress.epoch + 1
+            epoch = _epoch(task, learnt, seed, number, size, steps, hosts)
+            progress.add(epoch)
+            if not progress.descent or not progress.goes_on():
+                report(replace(epoch, descent=progress.descent + 1))
+            if checkpoints and hosts.number == 0:
+                checkpoints.save(progress.state() | steps.moments())
+        progress.end_descent()
+        if progress.descent == 1:
+            progress.scores = task.validation_scores(split, hosts)
+        progress.begin_again()
+    _set_parameters(task.network, progress.mean())
+    return progress.scores
 
 
 def _epoch(
@@ -231,41 +256,74 @@ def _generator_seed(seed: int, epoch: int, host: int = 0) -> int:
 
 
 class _Progress:
-    """How far a training is, and the best it has seen."""
+    """How far a training is, and what it keeps of what it has seen."""
 
-    def __init__(self, task: Task, monitor: str, state: Arrays | None) -> None:
+    def __init__(self, task: Task, settings: Hyperparameters, state: Arrays | None) -> None:
         self._network = task.network
-        self._monitor = monitor
-        self.epoch = 0
-        self.since_best = 0
-        self.most = -math.inf
-        self.best: Arrays = {}
+        self._settings = settings
+        self._beginning = _parameters(task.network)
+        self.descent = 0  # the number of those that have ended
+        self.epoch = 0  # of this descent
+        self._best_epoch = 0  # of the first descent
+        self._most = -math.inf
+        self._kept: Arrays = {}  # of the first descent the best; then the sum over those that ended
+        self.scores = np.zeros((0, task.columns), np.float32)  # the first descent's, of validation
         if state:
-            self.epoch = int(state["epoch"])
-            self.since_best = int(state["since_best"])
-            self.most = float(state["most"])
-            self.best = _unprefixed(state, "best:")
+            self.descent, self.epoch, self._best_epoch = state["place"].tolist()
+            self._most = float(state["most"])
+            self._kept = _unprefixed(state, "kept:")
+            self.scores = state["scores"].astype(np.float32)
             _set_parameters(task.network, _unprefixed(state, "now:"))
 
+    def goes_on(self) -> bool:
+        """Whether this descent has another epoch."""
+        if self.descent:
+            return self.epoch < self._best_epoch
+        waited = self.epoch - self._best_epoch
+        return self.epoch < self._settings.epochs and waited < self._settings.patience
+
+    def seed(self) -> int:
+        """Another one for each descent."""
+        return self._settings.seed + (self.descent << 32)
+
     def add(self, epoch: Epoch) -> None:
-        self.epoch = epoch.number
-        self.since_best += 1
+        self.epoch += 1
         good = {
             "loss": -epoch.val_loss,
             "accuracy": epoch.val_accuracy,
             "macro_f1": epoch.val_macro_f1,
-        }[self._monitor]
-        if math.isnan(good) or good > self.most or not self.best:
-            self.since_best = 0
-            self.most = good
-            self.best = _parameters(self._network)
+        }[self._settings.monitor]
+        if not self.descent and (math.isnan(good) or good > self._most or not self._kept):
+            self._best_epoch = self.epoch
+            self._most = good
+            self._kept = _parameters(self._network)
+
+    def end_descent(self) -> None:
+        """Leaves the network with what the descent is kept for."""
+        if self.descent:
+            reached = _parameters(self._network)
+            self._kept = {name: np.add(array, reached[name]) for name, array in self._kept.items()}
+        else:
+            _set_parameters(self._network, self._kept)
+        self.descent += 1
+
+    def begin_again(self) -> None:
+        self.epoch = 0
+        _set_parameters(self._network, self._beginning)
+
+    def mean(self) -> Arrays:
+        """Over the descents that have ended."""
+        if self.descent == 1:
+            return self._kept
+        share = np.float32(1 / self.descent)
+        return {name: np.multiply(array, share) for name, array in self._kept.items()}
 
     def state(self) -> Arrays:
         return {
-            "epoch": np.array(self.epoch),
-            "since_best": np.array(self.since_best),
-            "most": np.array(self.most),
-            **_prefixed("best:", self.best),
+            "place": np.array([self.descent, self.epoch, self._best_epoch]),
+            "most": np.array(self._most),
+            "scores": self.scores,
+            **_prefixed("kept:", self._kept),
             **_prefixed("now:", _parameters(self._network)),
         }
 

@@ -79,6 +79,16 @@ class Features(NamedTuple):
         where = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
         return Features(self.buckets[where], starts), where
 
+    def only(self, known: I64, buckets: int) -> Features:
+        """The features in the known of all buckets, by their places among the known, which
+        ascend."""
+        places = np.full(buckets, -1, np.int32)
+        places[known] = np.arange(len(known))
+        made = places[self.buckets]
+        inside = made >= 0
+        kept = np.concatenate(([0], np.cumsum(inside)))
+        return Features(made[inside], kept[self.starts])
+
     def narrowed(self, bits: int, to_bits: int) -> Features:
         """The features as settings with fewer bits make them: buckets are the leading bits of a
         hash, so neighbours fall together."""

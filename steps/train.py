@@ -105,11 +105,10 @@ def _learn(
         if hosts.number == 0:
             _report(epoch, run)
 
-    descent.descend(task, split, settings, report, checkpoints, hosts)
+    scores = descent.descend(task, split, settings, report, checkpoints, hosts)
     if hosts.number:
         return
-    scores = task.validation_scores(split)
-    task.finish()
+    task = replace(task, network=task.finish(task.network))
     calibration = decision.calibrate(scores, targets[validation])
     made = calibration.probabilities(scores)
     threshold = decision.review_threshold(made, targets[validation], settings.review_precision)
@@ -222,7 +221,8 @@ def _export(task: Task, folder: Path) -> None:
 
 
 def _report(epoch: Epoch, run: Run) -> None:
-    """One line that SageMaker's metric definitions can read; what there is none of is left out."""
+    """One line that SageMaker's metric definitions can read; what there is none of is left out.
+    Later descents, which the validation rows do not judge, are on record in the log alone."""
     figures = {
         name: value
         for name, value in (
@@ -234,7 +234,11 @@ def _report(epoch: Epoch, run: Run) -> None:
         if not math.isnan(value)
     }
     shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
-    print(f"epoch={epoch.number} {shown} samples_per_s={epoch.samples_per_s:.0f}", flush=True)
+    shown = f"epoch={epoch.number} {shown} samples_per_s={epoch.samples_per_s:.0f}"
+    if epoch.descent > 1:
+        print(f"descent={epoch.descent} {shown}", flush=True)
+        return
+    print(shown, flush=True)
     run.log_metrics({**figures, "samples_per_s": epoch.samples_per_s}, step=epoch.number)
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from steps import descent
+from steps.checkpoints import Arrays, Checkpoints
 from steps.descent import Epoch, Split, Task, descend, initialize
 from steps.models.ngram import NgramHyperparameters
 from steps.network import F32, I64, value
@@ -33,7 +36,7 @@ class Points:
         return numbers
 
     def groups(self, numbers: I64) -> list[I64]:
-        return [numbers]
+        return [numbers] if len(numbers) else []
 
     def batches(
         self,
@@ -148,3 +151,98 @@ def test_without_validation_rows_the_last_epoch_is_kept() -> None:
     _, epochs = learnt(made, epochs=3)
     assert len(epochs) == 3
     assert all(math.isnan(epoch.val_macro_f1) for epoch in epochs)
+
+
+def test_several_descents_end_with_the_mean_of_what_each_reaches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached: list[F32] = []
+    run: Callable[..., Epoch] = descent._epoch
+
+    def told(made: Task, *more: Any) -> Epoch:
+        epoch = run(made, *more)
+        reached.append(value(made.network.weight).asnumpy())
+        return epoch
+
+    monkeypatch.setattr(descent, "_epoch", told)
+    made = task(descents=3)
+    learnt(made, batch_size=20)
+    assert len(reached) == 3
+    assert not any(np.allclose(one, other) for one, other in pairwise(reached))
+    assert np.allclose(value(made.network.weight).asnumpy(), np.mean(reached, axis=0), atol=1e-6)
+
+
+def test_descents_in_which_the_order_does_not_matter_reach_the_same() -> None:
+    # All rows are one batch: where a descent ends depends on where it begins alone.
+    batch: dict[str, Any] = {"batch_size": 200, "epochs": 3}
+    once, _ = learnt(task(), **batch)
+    thrice, _ = learnt(task(descents=3), **batch)
+    assert np.allclose(once, thrice, atol=1e-6)
+
+
+def test_later_descents_take_as_many_epochs_as_were_best_in_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = iter([0.9, 0.5, 0.6, 0.7])
+    asked: list[int] = []
+
+    def told(_: Task, split: Split, seed: int, number: int, *__: Any) -> Epoch:
+        asked.append(number)
+        loss = next(losses) if len(split.validation) else math.nan
+        return Epoch(number, 1.0, loss, 0.5, 0.5, 1.0)
+
+    monkeypatch.setattr(descent, "_epoch", told)
+    _, epochs = learnt(task(descents=3), Split(EVERY[:150], EVERY[150:]), epochs=20, patience=2)
+    assert asked == [1, 2, 3, 4, 1, 2, 1, 2]
+    seen = [(epoch.descent, epoch.number, math.isnan(epoch.val_loss)) for epoch in epochs]
+    assert seen[:4] == [(1, number, False) for number in (1, 2, 3, 4)]
+    assert seen[4:] == [(2, 2, True), (3, 2, True)], "of later descents the last epoch"
+
+
+class Watched(Points):
+    """Points that keep which of them each epoch learns from."""
+
+    def __init__(self) -> None:
+        self.epochs: list[list[int]] = []
+
+    def batches(self, numbers: I64, size: int, random: np.random.Generator) -> list[I64]:
+        self.epochs.append(sorted(numbers.tolist()))
+        return super().batches(numbers, size, random)
+
+
+def test_later_descents_learn_from_the_validation_rows_too_and_the_first_judges_them() -> None:
+    split = Split(EVERY[:150], EVERY[150:])
+    settings = NgramHyperparameters(epochs=1, learning_rate=0.1, batch_size=20)
+    rows, once = Watched(), task()
+    said = descend(task(descents=3, rows=rows), split, settings, lambda _: None)
+    assert rows.epochs == [list(range(150)), list(range(200)), list(range(200))]
+    assert np.array_equal(said, descend(once, split, settings, lambda _: None))
+    assert np.array_equal(said, once.validation_scores(split))
+
+
+@dataclass(frozen=True)
+class Cut(Checkpoints):
+    """Checkpoints of a training that ends when there are no epochs left."""
+
+    left: Iterator[int]
+
+    def save(self, arrays: Arrays) -> None:
+        super().save(arrays)
+        if next(self.left, None) is None:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3, 4, 5])
+def test_a_run_cut_in_any_descent_ends_as_an_uninterrupted_one(tmp_path: Path, done: int) -> None:
+    settings = NgramHyperparameters(epochs=2, learning_rate=0.1, batch_size=20)
+    split = Split(EVERY[:90], EVERY[90:])  # an epoch has 5 steps, later ones have 10
+    whole, cut, resumed = (task(descents=3) for _ in range(3))
+    scores = descend(whole, split, settings, lambda _: None)
+    checkpoints = Cut(tmp_path, "f" * 64, iter(range(done)))
+    with pytest.raises(KeyboardInterrupt):
+        descend(cut, split, settings, lambda _: None, checkpoints)
+    again = descend(resumed, split, settings, lambda _: None, Checkpoints(tmp_path, "f" * 64))
+    assert np.array_equal(again, scores)
+    for name, parameter in whole.network.collect_params().items():
+        made = resumed.network.collect_params()[name]
+        assert np.array_equal(value(made).asnumpy(), value(parameter).asnumpy())

@@ -79,6 +79,17 @@ def test_narrowing_is_the_same_as_fewer_bits_from_the_start(texts: list[str], bi
 
 
 @settings(deadline=None)
+@given(st.lists(ANY_TEXT, max_size=6), st.sets(st.integers(0, 1023), min_size=1))
+def test_known_buckets_are_found_at_their_places(texts: list[str], some: set[int]) -> None:
+    made, known = features(texts, FeatureSettings(10)), np.array(sorted(some))
+    only = made.only(known, 1024)
+    for number in range(len(texts)):
+        row = made.rows(number, number + 1).buckets.tolist()
+        kept = only.rows(number, number + 1).buckets
+        assert known[kept].tolist() == [bucket for bucket in row if bucket in some]
+
+
+@settings(deadline=None)
 @given(st.data())
 def test_rows_can_be_taken_in_any_order(data: st.DataObject) -> None:
     texts = data.draw(st.lists(ANY_TEXT, min_size=1, max_size=6))

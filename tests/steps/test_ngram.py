@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from steps.classifier import Classifier
 from steps.features import Features
-from steps.models.ngram import automatic_bits, log_count_ratios
+from steps.models import ngram
+from steps.models.ngram import automatic_bits, known_buckets, log_count_ratios
+from steps.train import split_rows
+from tests.steps.small_models import claims, trained
 
 
 def rows(*sets: list[int]) -> Features:
@@ -49,3 +54,27 @@ def test_as_many_buckets_as_the_data_needs_and_memory_allows(
     distinct: int, columns: int, bits: int
 ) -> None:
     assert automatic_bits(distinct, columns) == bits
+
+
+def test_of_many_features_those_are_learnt_that_two_rows_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = rows([2, 5], [2, 7], [], [7, 9])
+    assert known_buckets(made, 16).tolist() == [2, 5, 7, 9]
+    monkeypatch.setattr(ngram, "_MANY_FEATURES", 4)
+    assert known_buckets(made, 16).tolist() == [2, 7]
+    assert len(known_buckets(rows([], []), 16)) == 1
+
+
+def test_a_model_of_many_features_scores_as_it_did_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram, "_MANY_FEATURES", 1)
+    table = claims(400)
+    model = Classifier.load(trained(tmp_path, table, descents="1"))
+    targets = np.array([model.labels.index(label) for label in table.labels])
+    _, validation = split_rows(targets, 0.1, 0)
+    made = model.probabilities([table.texts[row] for row in validation])
+    given = made[np.arange(len(validation)), targets[validation]]
+    said = model.info["validation"]["validation_log_loss"]
+    assert -np.log(given).mean() == pytest.approx(said, rel=1e-4)
