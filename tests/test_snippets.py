@@ -32,7 +32,9 @@ FORMATS = ROOT / "docs" / "file-formats.md"
 GOES_ON = "…"
 PATIENCE = 900  # seconds, for a machine that others use as well
 # What shows for a moment, or not at all if all is quick.
-PASSING = re.compile(r"\s*(\w+ +(Executing|Starting) .*|waiting for the trigger|Batch job .*)")
+PASSING = re.compile(
+    r"\s*(\w+ +(Executing|Starting) .*|waiting for .*|claimed by the trigger|Batch job .*)"
+)
 _RAN = re.compile(r"\n\x01(\d+) (\d+)\n(.*?)\n\x02(\d+)\n", re.DOTALL)
 # Words with a digit, and ids of twelve letters that happen to have none.
 CUT = re.compile(r"\S*…\S*")
