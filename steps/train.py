@@ -105,6 +105,7 @@ def _learn(
         if hosts.number == 0:
             _report(epoch, run)
 
+    # Of the first descent, which alone has not learnt from the validation rows.
     scores = descent.descend(task, split, settings, report, checkpoints, hosts)
     if hosts.number:
         return

@@ -16,7 +16,7 @@ IMDB = Path(__file__).parents[3] / "shared" / "data" / "imdb"
 # What the threshold promises holds for rows like those of validation, which are easier than the
 # test's: reviews of one film stand in both parts of the training data.
 @pytest.mark.parametrize(
-    ("kind", "accuracy", "precision"), [("ngram", 0.92, 0.93), ("fasttext", 0.90, 0.90)]
+    ("kind", "accuracy", "precision"), [("ngram", 0.925, 0.93), ("fasttext", 0.90, 0.90)]
 )
 @pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDb reviews are not beside the repository")
 def test_reviews_are_classified_as_well_as_they_should_be(
