@@ -76,20 +76,15 @@ tr,figure,.figures,.note{break-inside:avoid}h2,caption{break-after:avoid}
 
 def page(title: str, body: Iterable[str], style: str = "") -> str:
     """A whole document; `title` is plain text, `body` HTML, `style` what this page adds."""
-    inner = "\n".join(["<main>", *filter(None, body), "</main>"])
-    return document(title, inner, STYLE + style)
-
-
-def document(title: str, inner: str, style: str) -> str:
-    """A whole document with a look of its own; `title` is plain text, `inner` HTML."""
+    inner = "\n".join(filter(None, body))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"{inner}\n</body>\n</html>\n"
+        f"<title>{text(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        f"<main>\n{inner}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -144,15 +139,8 @@ def described(told: dict[str, str]) -> str:
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same as `plain_table`; one that is wider than the screen is moved by itself, with the
-    keyboard, too."""
-    what = re.sub(r"<[^>]*>", "", caption)
-    return scrolled(plain_table(caption, header, rows), what)
-
-
-def plain_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first column names its row; cells are HTML. A header that ends in `>` is that
-    of figures."""
+    of figures. One that is wider than the screen is moved by itself, with the keyboard, too."""
     classes = [' class="number"' if one.endswith(">") else "" for one in header]
     head = "".join(
         f'<th scope="col"{css}>{one.rstrip(">")}</th>'
@@ -164,9 +152,10 @@ def plain_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str
         + "</tr>"
         for first, *rest in rows
     )
-    return (
+    return scrolled(
         f"<table>\n<caption>{caption}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>",
+        re.sub(r"<[^>]*>", "", caption),
     )
 
 

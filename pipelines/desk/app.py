@@ -34,7 +34,7 @@ def create_app(aws: Aws, token: str, explain: Explain | None) -> Starlette:
     """
     secrets = Secrets(token)
     routes = [*home.ROUTES, *runs.ROUTES, *models.ROUTES, *uploads.ROUTES, *trial.ROUTES]
-    routes = [*routes, Route("/static/{name}", static.file)]
+    routes += [Route("/static/{name}", static.file), Route("/favicon.ico", static.icon)]
     app = Starlette(
         routes=routes,
         middleware=[

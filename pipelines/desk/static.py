@@ -22,3 +22,8 @@ def file(request: Request) -> Response:
         raise HTTPException(404)
     path = FOLDER / "static" / name
     return Response(path.read_bytes(), media_type=_TYPES[path.suffix])
+
+
+def icon(_request: Request) -> Response:
+    """What a browser asks for where a document names no icon: reports and cards."""
+    return Response((FOLDER / "static" / "icon.svg").read_bytes(), media_type=_TYPES[".svg"])

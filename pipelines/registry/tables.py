@@ -21,7 +21,7 @@ _FILES = 200  # of the data that are listed
 
 
 class Table(NamedTuple):
-    """What `pipelines.page.table` and `plain_table` take."""
+    """What `pipelines.page.table` takes."""
 
     caption: str
     header: list[str]

@@ -201,8 +201,9 @@ def test_the_interval_of_a_share_is_wilsons(
 
 _TAGS = {"html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "p", "ul", "li"}
 _TAGS |= {"table", "caption", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "span", "bdi"}
-_TAGS.add("div")
+_TAGS |= {"div", "main"}
 _ATTRIBUTES = {"lang", "charset", "name", "content", "http-equiv", "class", "scope", "title"}
+_ATTRIBUTES |= {"id", "role", "tabindex", "aria-label", "aria-labelledby"}
 
 
 class _Checked(HTMLParser):
