@@ -34,7 +34,7 @@ def faults(page: Page, name: str) -> list[str]:
         if wide > room:
             found.append(f"at {width} px it is {wide} px wide")
         for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             for fault in Axe().run(page).response["violations"]:
                 if fault["impact"] in ("serious", "critical"):
                     places = [str(node["target"]) for node in fault["nodes"][:5]]
