@@ -100,6 +100,7 @@ def test_with_the_keyboard_alone_a_file_is_sent(
     approved: Desk, visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()
+    page.on("filechooser", lambda _: None)  # takes a moment to be in force
     focus_by_tab(page, page.get_by_label("A file of claims"))
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
