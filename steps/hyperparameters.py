@@ -52,7 +52,7 @@ class Hyperparameters:
     batch_size: int = within(0, 0, 65536)  # 0: by the number of rows
     class_weights: str = "none"  # or "balanced", or {"label": weight, …}
     seed: int = within(0, 0, 2**31 - 1)  # same data, same seed, same machine: same model
-    validation_share: float = within(0.1, 0.0, 0.5)  # of the rows: judges epochs, is not learnt
+    validation_share: float = within(0.1, 0.0, 0.5)  # of the rows: judges epochs
     review_precision: float = within(0.93, 0.0, 1.0)
     """What is predicted with less confidence than yields this precision is for a person to see."""
 

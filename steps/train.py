@@ -223,7 +223,13 @@ def _export(task: Task, folder: Path) -> None:
 
 def _report(epoch: Epoch, run: Run) -> None:
     """One line that SageMaker's metric definitions can read; what there is none of is left out.
-    Later descents, which the validation rows do not judge, are on record in the log alone."""
+    Later descents, which the validation rows do not judge, are told in the log alone, in words that
+    no metric definition reads."""
+    if epoch.descent > 1:
+        print(
+            f"descent={epoch.descent} epoch={epoch.number} loss={epoch.train_loss:.4f}", flush=True
+        )
+        return
     figures = {
         name: value
         for name, value in (
@@ -235,11 +241,7 @@ def _report(epoch: Epoch, run: Run) -> None:
         if not math.isnan(value)
     }
     shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
-    shown = f"epoch={epoch.number} {shown} samples_per_s={epoch.samples_per_s:.0f}"
-    if epoch.descent > 1:
-        print(f"descent={epoch.descent} {shown}", flush=True)
-        return
-    print(shown, flush=True)
+    print(f"epoch={epoch.number} {shown} samples_per_s={epoch.samples_per_s:.0f}", flush=True)
     run.log_metrics({**figures, "samples_per_s": epoch.samples_per_s}, step=epoch.number)
 
 

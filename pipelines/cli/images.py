@@ -40,7 +40,7 @@ def build_(targets: tuple[str, ...], engine: str | None) -> None:
     the training has one.
 
     \b
-    Examples:
+    Example:
       claimflow images build
       claimflow images build gluon-gpu --engine podman
     """
@@ -78,7 +78,7 @@ def inspect_(target: str, sbom: Path | None, engine: str | None, as_json: bool) 
     """Show what an image holds: its labels, its layers, what weighs, its bill of materials.
 
     \b
-    Examples:
+    Example:
       claimflow images inspect gluon-cpu
       claimflow images inspect validate --sbom validate.cdx.json
     """

@@ -23,7 +23,7 @@ from pipelines.errors import UserError
 from pipelines.images import image, known_targets
 from pipelines.local.docker_connection import Connection, connect
 from pipelines.local.docker_folders import OWN_LABEL, SECURITY, Folders
-from pipelines.local.engines import GRACE_SECONDS, ContainerError, Ended, Engine, Task
+from pipelines.local.engines import GRACE_SECONDS, ContainerError, Ended, Engine, Task, ignored
 from pipelines.local.environments import outdated
 from pipelines.local.lines import Lines
 
@@ -165,7 +165,7 @@ class DockerEngine(Engine):
             stopped = stop.is_set()
             timed_out = not stopped and time.monotonic() > deadline
         if stopped or timed_out:
-            self._end(api, identifier, waiting.ended)
+            self._end(api, identifier, waiting.ended, log)
         code = waiting.code()
         reader.join(self._grace)
         state = api.inspect_container(identifier)["State"]
@@ -177,10 +177,13 @@ class DockerEngine(Engine):
             task.limits.memory if self._connection.can_limit_memory else None,
         )
 
-    def _end(self, api: Any, identifier: str, ended: threading.Event) -> None:
+    def _end(
+        self, api: Any, identifier: str, ended: threading.Event, log: Callable[[str], None]
+    ) -> None:
         with suppress(APIError):  # it ends at this moment
             api.kill(identifier, "SIGTERM")
         if not ended.wait(self._grace):
+            log(ignored(self._grace))
             with suppress(APIError):
                 api.kill(identifier, "SIGKILL")
 

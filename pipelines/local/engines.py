@@ -94,6 +94,14 @@ class Ended:
         return f"the container was killed, {why} it needed more memory than {had}"
 
 
+def ignored(grace: float) -> str:
+    """What the log says of a container that had to be killed at last."""
+    return (
+        f"It did not end within {grace:.0f} s of SIGTERM and was killed: "
+        "let it end by itself when the signal comes"
+    )
+
+
 class ContainerError(Exception):
     """A container that could not be started, or was lost: one line."""
 

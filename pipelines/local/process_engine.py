@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pipelines.local import supervise
-from pipelines.local.engines import GRACE_SECONDS, Ended, Engine, Task
+from pipelines.local.engines import GRACE_SECONDS, Ended, Engine, Task, ignored
 
 # What a process of this machine needs to work at all; nothing else of the user's reaches a job.
 _PASSED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SYSTEMROOT")
@@ -84,15 +84,16 @@ class ProcessEngine(Engine):
             stopped = stop.wait(0.05)
             timed_out = not stopped and time.monotonic() > deadline
             if stopped or timed_out:
-                self._end(process)
+                self._end(process, log)
         reader.join(self._grace)  # a child in a session of its own may hold the pipe for ever
         return Ended(process.wait(), timed_out, stopped)
 
-    def _end(self, process: subprocess.Popen[str]) -> None:
+    def _end(self, process: subprocess.Popen[str], log: Callable[[str], None]) -> None:
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(self._grace)
         except subprocess.TimeoutExpired:
+            log(ignored(self._grace))
             assert process.stdin is not None
             process.stdin.close()  # the supervisor kills the command and all its children
             process.wait()

@@ -18,10 +18,11 @@ from pipelines.errors import UserError
 from pipelines.images import image
 from pipelines.local.docker_connection import Connection, connect
 from pipelines.local.docker_engine import FOLDER_LABEL, STATE_LABEL, DockerEngine
-from pipelines.local.engines import ContainerError, Ended, Limits, Mount, Task, Ulimit
+from pipelines.local.engines import ContainerError, Ended, Limits, Mount, Task, Ulimit, ignored
 
 TMPFS = {"/tmp": ""}
 PYTHON = ["python", "-S", "-c"]
+GRACE_SECONDS = 1
 pytestmark = pytest.mark.xdist_group("containers")
 
 
@@ -88,7 +89,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path, DockerEngine("claimflow", tmp_path, 1, connection()))
+    made = Bench(tmp_path, DockerEngine("claimflow", tmp_path, GRACE_SECONDS, connection()))
     yield made
     assert made.left() == []
 
@@ -163,7 +164,7 @@ def test_what_a_named_user_leaves_is_given_to_the_ordinary_user_who_asked(
     """Of Docker, whose containers may be anybody, whoever runs the local cloud."""
     monkeypatch.setattr(os, "geteuid", lambda: 12000)
     monkeypatch.setattr(os, "getegid", lambda: 12001)
-    bench = Bench(tmp_path, DockerEngine("claimflow", tmp_path, 1, connection()))
+    bench = Bench(tmp_path, DockerEngine("claimflow", tmp_path, GRACE_SECONDS, connection()))
     script = "import os; os.umask(0o077); os.makedirs('/opt/ml/a/b'); open('/opt/ml/a/b/c', 'w')"
     task = bench.task(script, Limits(tmpfs=TMPFS, user="12345"))
     assert bench.run(task) == Ended(0)
@@ -211,10 +212,11 @@ ENDS = IGNORES.replace(
 
 
 @pytest.mark.parametrize(
-    ("script", "last", "code"), [(IGNORES, "ignored", 137), (ENDS, "ended", 143)]
+    ("script", "said", "code"),
+    [(IGNORES, ["ignored", ignored(GRACE_SECONDS)], 137), (ENDS, ["ended"], 143)],
 )
 def test_a_stop_is_sigterm_and_after_the_grace_a_kill(
-    bench: Bench, script: str, last: str, code: int
+    bench: Bench, script: str, said: list[str], code: int
 ) -> None:
     def stop_when_ready(line: str) -> None:
         bench.lines.append(line)
@@ -223,7 +225,7 @@ def test_a_stop_is_sigterm_and_after_the_grace_a_kill(
 
     ended = bench.engine.run(bench.task(script), stop_when_ready, bench.stop)
     assert ended == Ended(code, stopped=True)
-    assert bench.lines == ["ready", last]
+    assert bench.lines == ["ready", *said]
     assert ended.kill == "", "a stop is no want of memory"
 
 
@@ -274,7 +276,7 @@ def test_what_an_engine_left_running_is_removed_and_nothing_of_another_one(
     mine, other = tmp_path / "mine", tmp_path / "other"
     benches = []
     for folder in (mine, other):
-        bench = Bench(folder, DockerEngine("claimflow", folder, 1, connection()))
+        bench = Bench(folder, DockerEngine("claimflow", folder, GRACE_SECONDS, connection()))
         benches.append(bench)
         threading.Thread(target=_run_and_forget, args=(bench,), daemon=True).start()
     deadline = time.monotonic() + 30
