@@ -42,13 +42,19 @@ class Line:
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """Runs a command, expects its exit code and returns what it printed, errors included."""
+        done = self._run(arguments, code, subprocess.STDOUT)
+        return done.stdout
+
+    def _run(
+        self, arguments: tuple[str, ...], code: int, errors: int
+    ) -> subprocess.CompletedProcess[str]:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pipelines.cli", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 text=True,
                 timeout=300,
                 check=False,
@@ -56,9 +62,10 @@ class Line:
         except subprocess.TimeoutExpired as error:
             said = (error.stdout or b"").decode(errors="replace")
             pytest.fail(f"{arguments} stands still after\n{said}\n{self.standstill()}")
-        assert done.returncode == code, done.stdout
-        assert "Traceback" not in done.stdout
-        return done.stdout
+        said = done.stdout + (done.stderr or "")
+        assert done.returncode == code, said
+        assert "Traceback" not in said
+        return done
 
     def standstill(self) -> str:
         """What every process of this local cloud does, and where its threads are."""
@@ -81,7 +88,9 @@ class Line:
         return "\n".join(found)
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", code=code))
+        """What a command prints for programs, which read its standard output alone."""
+        done = self._run((*arguments, "--json"), code, subprocess.PIPE)
+        return json.loads(done.stdout)
 
     def up(self) -> None:
         self.run("local", "up")

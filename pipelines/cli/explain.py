@@ -40,7 +40,7 @@ def command(text: str, model: Path, as_json: bool) -> None:
     \b
     Example:
       claimflow explain "water drips under the pump" --model models/3
-      claimflow explain - --model models/3 < claim.txt
+      claimflow explain - --model models/3
     """
     import dataclasses
 

@@ -177,7 +177,7 @@ def test_the_commands_explain_and_go_on(cloud: Cloud, tmp_path: Path) -> None:
     (tmp_path / "mark").touch()
     retried = command(cloud, "retry", arn, "--wait")
     assert retried.exit_code == 0, retried.output
-    assert retried.output.splitlines()[-1] == "Succeeded"
+    assert retried.stdout.splitlines()[-1] == "Succeeded"
     assert command(cloud, "diagnose", arn).output.splitlines() == [
         f"execution {arn[-12:]}: Succeeded",
         "there is no failure to explain",

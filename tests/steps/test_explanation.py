@@ -128,7 +128,8 @@ def test_phrases_come_strongest_first_as_the_text_has_them(many: Classifier) -> 
     weights = [abs(phrase.weight) for phrase in made.phrases]
     assert weights == sorted(weights, reverse=True)
     texts = {phrase.text for phrase in made.phrases}
-    assert {"Water drips", "loud FUSE", "loud … after", "drips,"} <= texts
+    assert {"Water drips", "loud FUSE", "drips,"} <= texts
+    assert any(" … " in one for one in texts)
     assert len(texts) == len(made.phrases)
 
 
