@@ -14,7 +14,10 @@ from pipelines.cli.places import stage_option
 if TYPE_CHECKING:
     import socket
 
+    import uvicorn
+
     from pipelines.aws import Aws
+    from pipelines.desk.security import Secrets
     from pipelines.explanation import Explanation
     from pipelines.local.explain_here import Explainer
 
@@ -65,15 +68,15 @@ def command(port: int, browser: bool, stage: str | None) -> None:
             ws="none",
             timeout_graceful_shutdown=3,
         )
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
-        click.echo(address)
+        server = uvicorn.Server(config)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token="
+        click.echo(address + token)
         click.echo("the desk is open: Ctrl-C closes it", err=True)
         if browser and sys.stdout.isatty():
-            import webbrowser
-
-            webbrowser.open(address)
+            secret = app.state.desk.secrets
+            threading.Thread(target=_browse, args=(server, address, secret), daemon=True).start()
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         except KeyboardInterrupt:
             click.echo("the desk is closed", err=True)
 
@@ -117,6 +120,16 @@ class Explanations:
             Models(self._place).fetch(int(model.rpartition("/")[2]), folder)
         self._explainer = self._running.enter_context(Explainer(self._place.settings, folder))
         self._model = model
+
+
+def _browse(server: uvicorn.Server, address: str, secret: Secrets) -> None:
+    """Opens a browser, which may hold its thread until it ends, as those in a terminal do."""
+    import time
+    import webbrowser
+
+    while not server.started:
+        time.sleep(0.05)
+    webbrowser.open(address + secret.ticket())
 
 
 def _listening(port: int) -> socket.socket:

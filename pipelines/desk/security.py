@@ -1,6 +1,7 @@
 """Who may use the desk: whoever has the token, in a browser on this machine, on our own pages.
 
-- The token in the printed address becomes a cookie, which other sites' requests do not carry.
+- The token in the printed address becomes a cookie, which other sites' requests do not carry. A
+  browser that we start is given a ticket instead, which is good once: others see its arguments.
 - The host's name must be that of this machine: else a stranger's domain that has been pointed at it
   (DNS rebinding) would be our own page to the browser.
 - What changes something must come from our own page (`Origin`), and out of one of its forms, which
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import hmac
 import re
+import secrets
+import time
 from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
@@ -20,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")  # their ports differ where a tunnel leads here
 SAFE_METHODS = ("GET", "HEAD")
+TICKET_LASTS = 60.0  # seconds
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -55,9 +59,18 @@ class Secrets:
         self.cookie = f"claimflow-desk-{self._derived('name')[:8]}"
         self.session = self._derived("session")
         self.form = self._derived("form")
+        self._tickets: dict[str, float] = {}  # until when each is good
 
-    def is_token(self, given: str) -> bool:
-        return _same(given, self._token)
+    def ticket(self) -> str:
+        """What opens the desk as the token does, but once, and for a minute."""
+        made = secrets.token_urlsafe(32)
+        self._tickets[made] = time.monotonic() + TICKET_LASTS
+        return made
+
+    def opens(self, given: str) -> bool:
+        """Whether it is the token or a ticket, which is used up by that."""
+        until = self._tickets.pop(given, 0.0)
+        return time.monotonic() < until or _same(given, self._token)
 
     def is_session(self, given: str) -> bool:
         return _same(given, self.session)
@@ -104,7 +117,7 @@ class Guard:
             return None  # the style of the page that refuses; it holds nothing of anybody
         given = request.query_params.get("token")
         if request.url.path == "/" and given is not None:
-            if not self._secrets.is_token(given):
+            if not self._secrets.opens(given):
                 return self._refusal(403, "The token is not right", _UNKNOWN)
             answer = RedirectResponse("/", 303)
             answer.set_cookie(

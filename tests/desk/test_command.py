@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pipelines.cli import MISUSED
 from tests.pipelines.deployment import SETTINGS, Deployment
@@ -27,6 +32,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGE = 300 << 20
 RESULT = 100 << 20
 BLOCK = 1 << 20
+BROWSER = """
+import json, os, pathlib, sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+told = {"arguments": " ".join(sys.argv), "status": opener.open(sys.argv[1], timeout=15).status}
+folder = pathlib.Path(sys.argv[0]).parent
+(folder / "part.json").write_text(json.dumps(told))
+os.replace(folder / "part.json", folder / "said.json")
+"""
 MOST_MEMORY = 80 << 20  # that a large file may cost: two parts and what Python makes of them
 
 
@@ -154,6 +167,40 @@ def test_it_listens_on_this_machine_alone_and_ends_quietly(deployment: Deploymen
     assert said.splitlines()[-1] == "the desk is closed"
     assert "Traceback" not in said
     assert served.token not in said
+
+
+def test_the_browser_is_opened_on_a_desk_that_answers_and_is_not_told_the_token(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in the terminal, which holds who has called it until its page is there."""
+    script = tmp_path / "browser"
+    script.write_text(f"#!{sys.executable}\n{BROWSER}", "utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{script} %s")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", "desk", "--port", "0"],
+        cwd=ROOT,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    try:
+        with os.fdopen(ours) as terminal:
+            token = terminal.readline().strip().partition("?token=")[2]
+            said = tmp_path / "said.json"
+            for _ in range(200):
+                if said.exists():
+                    break
+                time.sleep(0.1)
+            told = json.loads(said.read_text("utf-8"))
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(token) == 43
+    assert token not in told["arguments"]
+    assert told["status"] == 200
 
 
 def test_a_port_that_is_taken_is_one_line(empty_aws: str) -> None:

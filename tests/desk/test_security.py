@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from pipelines.desk.app import create_app
 from pipelines.desk.security import Secrets
@@ -72,6 +74,27 @@ def test_the_token_becomes_a_cookie_that_other_sites_and_scripts_do_not_get(
         assert part in cookie
     assert TOKEN not in cookie
     assert client.get("/models").status_code == 200
+
+
+def test_a_ticket_opens_the_desk_once(deployment: Deployment) -> None:
+    app = create_app(deployment.aws, TOKEN, None)
+    first = TestClient(app, base_url=ORIGIN, follow_redirects=False)
+    ticket = app.state.desk.secrets.ticket()
+    assert first.get(f"/?token={ticket}").status_code == 303
+    assert first.get("/models").status_code == 200
+    second = TestClient(app, base_url=ORIGIN, follow_redirects=False)
+    assert second.get(f"/?token={ticket}").status_code == 403
+
+
+def test_a_ticket_is_good_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = Secrets(TOKEN)
+    tickets = [secrets.ticket(), secrets.ticket()]
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 59)
+    assert secrets.opens(tickets[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert not secrets.opens(tickets[1])
+    assert secrets.opens(TOKEN)
 
 
 def test_a_cookie_of_another_desk_opens_nothing(deployment: Deployment) -> None:
