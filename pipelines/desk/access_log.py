@@ -3,6 +3,7 @@ address may hold a name, a body the text of a claim."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -12,9 +13,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.desk.security import HEADERS
+
 LOG = logging.getLogger("claimflow.desk")
 _FRAMES = 4  # of the call that broke, from the innermost on
 _BROKEN = "The desk has made a mistake: its terminal tells where. Try again, or start it anew."
+_CLOSED = "Start it anew with `claimflow desk`."
 
 
 class AccessLog:
@@ -48,12 +52,20 @@ class AccessLog:
             places = " < ".join(f"{one.filename}:{one.lineno}" for one in reversed(frames))
             LOG.error("%s at %s", type(error).__name__, places)
             if not status:  # else the answer is cut short, and the browser sees that
-                await self._refusal(500, "Something is wrong", _BROKEN)(scope, receive, noting)
+                await self._refuse(500, "Something is wrong", _BROKEN)(scope, receive, noting)
+        except asyncio.CancelledError:  # the server gives up what is under way at its end
+            if not status:
+                await self._refuse(503, "The desk is closed", _CLOSED)(scope, receive, noting)
         finally:
             milliseconds = 1000 * (time.monotonic() - began)
             LOG.info(
                 "%s %s %d %.0f ms", scope["method"], self._template(scope), status, milliseconds
             )
+
+    def _refuse(self, status: int, title: str, sentence: str) -> Response:
+        answer = self._refusal(status, title, sentence)
+        answer.headers.update(HEADERS)  # whoever else puts them there stands further in
+        return answer
 
     def _template(self, scope: Scope) -> str:
         for route in self._routes:

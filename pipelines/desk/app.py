@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from pipelines.aws import Aws
@@ -48,6 +49,7 @@ def create_app(aws: Aws, token: str, explain: Explain | None) -> Starlette:
             BotoCoreError: errors.aws_error,
             Boto3Error: errors.aws_error,
             HTTPException: errors.http_error,
+            ClientDisconnect: errors.gone,
         },
     )
     app.router.redirect_slashes = False

@@ -63,6 +63,11 @@ def http_error(request: Request, error: Exception) -> Response:
     return answer(request, error.status_code, title, sentence, error.headers)
 
 
+def gone(_request: Request, _error: Exception) -> Response:
+    """Who asked has left before all was sent: nobody reads the answer, but the log."""
+    return Response(status_code=400)
+
+
 def answer(
     request: Request,
     status: int,

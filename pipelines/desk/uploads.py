@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
@@ -122,6 +123,9 @@ async def _receive(request: Request, name: str, blocks: AsyncIterator[bytes]) ->
     except ClientDisconnect:
         await run_in_threadpool(incoming.abort)
         raise UserError("The file did not arrive as a whole: send it again") from None
+    except asyncio.CancelledError:  # the desk ends: its loop waits for nothing any more
+        incoming.abort()
+        raise
     except BaseException:
         await run_in_threadpool(incoming.abort)
         raise

@@ -155,6 +155,30 @@ def test_a_file_that_breaks_off_leaves_nothing(deployment: Deployment) -> None:
     assert "Contents" not in deployment.s3.list_objects_v2(Bucket=bucket)
 
 
+def test_a_desk_that_ends_in_the_middle_of_a_file_leaves_nothing(deployment: Deployment) -> None:
+    bucket = SETTINGS.bucket("predictions")
+    with desk() as served:
+        served.enter()
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+        connection.putrequest("PUT", "/uploads?name=large.csv")
+        origin = f"http://127.0.0.1:{served.port}"
+        headers = {"Cookie": served.cookie, "X-CSRF-Token": served.secret, "Origin": origin}
+        for name, value in {**headers, "Content-Length": str(LARGE)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for block in zeros(20 * BLOCK):
+            connection.send(block)
+        while not deployment.s3.list_multipart_uploads(Bucket=bucket).get("Uploads"):
+            time.sleep(0.1)
+        served.process.send_signal(signal.SIGINT)
+        assert connection.getresponse().status == 503
+        _, said = served.process.communicate(timeout=60)
+    assert served.process.returncode == 0
+    assert "PUT /uploads 503 " in said
+    assert "Traceback" not in said
+    assert not deployment.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
 def test_it_listens_on_this_machine_alone_and_ends_quietly(deployment: Deployment) -> None:
     with desk("--stage", "dev") as served:
         assert served.ask("GET", "/").status == 403

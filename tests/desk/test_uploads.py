@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import logging
 import lzma
 import re
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -13,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas import layout
+from pipelines.desk.app import create_app
 from pipelines.desk.uploads import attachment
 from pipelines.errors import UserError
 from pipelines.object_writer import PART, ObjectWriter
 from pipelines.predictions import LONGEST_NAME, upload_name
 from pipelines.uploads import upload_id
-from tests.desk.visitor import ORIGIN, Visitor, sentence
+from tests.desk.visitor import ORIGIN, TOKEN, Visitor, sentence
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 CLAIMS = b"text\nsmoke from the dryer\n"
@@ -144,6 +151,74 @@ def test_what_is_given_up_leaves_no_part_behind(deployment: Deployment) -> None:
     assert deployment.s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
     writer.abort()
     assert not deployment.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_what_is_given_up_while_it_begins_leaves_no_part_behind(deployment: Deployment) -> None:
+    bucket = SETTINGS.bucket("predictions")
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def hold(**_: Any) -> None:
+        has_begun.set()
+        assert may_go_on.wait(10)
+
+    deployment.s3.meta.events.register("after-call.s3.CreateMultipartUpload", hold)
+    writer = ObjectWriter(deployment.s3, bucket, "object")
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(writer.write, bytes(PART + 1))
+        assert has_begun.wait(10)
+        giving_up = pool.submit(writer.abort)
+        time.sleep(0.2)  # it would have ended by now
+        may_go_on.set()
+        writing.result()
+        giving_up.result()
+    writer.write(bytes(2 * PART))
+    assert not deployment.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    with pytest.raises(RuntimeError, match="given up"):
+        writer.finish()
+
+
+def test_what_is_finished_stays(deployment: Deployment) -> None:
+    bucket = SETTINGS.bucket("predictions")
+    writer = ObjectWriter(deployment.s3, bucket, "object")
+    writer.write(bytes(PART + 1))
+    writer.finish()
+    writer.abort()
+    assert deployment.s3.head_object(Bucket=bucket, Key="object")["ContentLength"] == PART + 1
+
+
+@pytest.mark.parametrize("path", ["/try", "/uploads", "/uploads?name=claims.csv"])
+def test_who_leaves_in_the_middle_of_a_request_is_no_mistake_of_the_desk(
+    deployment: Deployment, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(deployment.aws, TOKEN, None)
+    secrets = app.state.desk.secrets
+    path, _, query = path.partition("?")
+    headers = {
+        "host": ORIGIN.removeprefix("http://"),
+        "origin": ORIGIN,
+        "cookie": f"{secrets.cookie}={secrets.session}",
+        "content-type": "multipart/form-data; boundary=x",
+        "x-csrf-token": secrets.form,
+    }
+    scope = {
+        "type": "http",
+        "method": "PUT" if query else "POST",
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    sent: list[Any] = []
+
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with caplog.at_level(logging.INFO, "claimflow.desk"):
+        asyncio.run(app(scope, leave, send))
+    assert sent[0]["status"] == 400
+    assert [one.levelname for one in caplog.records if one.name == "claimflow.desk"] == ["INFO"]
 
 
 @pytest.mark.parametrize(
