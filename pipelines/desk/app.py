@@ -40,7 +40,7 @@ def create_app(aws: Aws, token: str, explain: Explain | None) -> Starlette:
         routes=routes,
         middleware=[
             Middleware(AccessLog, routes=routes, refusal=bare_page),
-            Middleware(Guard, secrets=secrets, refusal=bare_page),
+            Middleware(Guard, secrets=secrets, refusal=bare_page, open_paths=static.PATHS),
         ],
         exception_handlers={
             UserError: errors.user_error,

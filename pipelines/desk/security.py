@@ -14,7 +14,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -86,10 +86,15 @@ class Guard:
     """Lets nobody else in, and puts the headers on every answer."""
 
     def __init__(
-        self, app: ASGIApp, secrets: Secrets, refusal: Callable[[int, str, str], Response]
+        self,
+        app: ASGIApp,
+        secrets: Secrets,
+        refusal: Callable[[int, str, str], Response],
+        open_paths: Collection[str],
     ) -> None:
-        """`refusal` makes a page of a status, a title and a sentence."""
+        """`refusal` makes a page of a status, a title and a sentence; `open_paths` are for all."""
         self._app, self._secrets, self._refusal = app, secrets, refusal
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -113,7 +118,7 @@ class Guard:
         host = request.headers.get("host", "")
         if re.sub(r":\d{1,5}$", "", host).lower() not in HOSTS:
             return self._refusal(403, "Not under this name", _WRONG_HOST)
-        if request.url.path.startswith("/static/"):
+        if request.method in SAFE_METHODS and request.url.path in self._open_paths:
             return None  # the style of the page that refuses; it holds nothing of anybody
         given = request.query_params.get("token")
         if request.url.path == "/" and given is not None:

@@ -11,6 +11,7 @@ from pipelines.page import STYLE
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _NAMES = ("desk.css", "desk.js", "icon.svg")
+PATHS = tuple(f"/static/{name}" for name in ("base.css", *_NAMES))
 
 
 def file(request: Request) -> Response:

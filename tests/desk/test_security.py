@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from pipelines.desk.app import create_app
-from pipelines.desk.security import Secrets
+from pipelines.desk.security import HEADERS, Secrets
 from tests.desk.visitor import ORIGIN, TOKEN, Visitor, stranger
 from tests.pipelines.deployment import Deployment
 
@@ -171,6 +171,19 @@ def test_every_answer_keeps_scripts_frames_and_caches_out(
     assert answer.headers["referrer-policy"] == "same-origin"
 
 
+def test_a_mistake_of_the_desk_keeps_them_out_too(
+    deployment: Deployment,
+) -> None:
+    def fail(_model: Any, _text: str) -> Any:
+        raise RuntimeError
+
+    deployment.register()
+    answer = Visitor(deployment.aws, fail).post("/try", text="smoke")
+    assert answer.status_code == 500
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value
+
+
 def test_pages_have_no_script_and_no_style_of_their_own(deployment: Deployment) -> None:
     deployment.register("PendingManualApproval")
     deployment.upload()
@@ -182,6 +195,16 @@ def test_pages_have_no_script_and_no_style_of_their_own(deployment: Deployment) 
         assert not [name for name in names if name == "style" or name.startswith("on")]
         assert [one["src"] for tag, one in found.all if tag == "script"] == ["/static/desk.js"]
         assert "style" not in {tag for tag, _ in found.all}
+
+
+@pytest.mark.parametrize("path", ["/static/nothing", "/static/", "/favicon.ico"])
+def test_a_page_that_a_stranger_gets_tells_nothing_of_the_deployment(
+    deployment: Deployment, path: str
+) -> None:
+    answer = stranger(deployment.aws).get(path)
+    assert answer.status_code == 403
+    assert deployment.aws.given.prefix not in answer.text
+    assert deployment.aws.given.region not in answer.text
 
 
 @pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "app.py", "desk.css/", "%00", ""])
