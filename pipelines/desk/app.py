@@ -30,8 +30,8 @@ def create_app(aws: Aws, token: str, explain: Explain | None) -> Starlette:
     Parameters
     ----------
     token: who knows it may do what the credentials of `aws` may.
-    explain: why a model (by its version's ARN) gives a text its label; raises UserError where it
-        cannot. None: nothing here can tell.
+    explain: why a version of the model gives a text its label; raises UserError where it cannot.
+        None: nothing here can tell.
     """
     secrets = Secrets(token)
     routes = [*home.ROUTES, *runs.ROUTES, *models.ROUTES, *uploads.ROUTES, *trial.ROUTES]

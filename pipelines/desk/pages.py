@@ -22,9 +22,10 @@ from pipelines.desk.security import DOCUMENT_POLICY, Secrets
 
 if TYPE_CHECKING:
     from pipelines.explanation import Explanation
+    from pipelines.registry.models import ModelVersion
 
-    # Why a model (by its version's ARN) gives a text its label.
-    Explain = Callable[[str, str], Explanation]
+    # Why a version of the model gives a text its label.
+    Explain = Callable[[ModelVersion, str], Explanation]
 
 FOLDER = Path(__file__).parent
 NAVIGATION = {

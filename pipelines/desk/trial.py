@@ -42,7 +42,7 @@ def explain(request: Request, form: Form) -> Response:
     if explain is None:
         return _page(request, version, 503, "Claims cannot be tried on this machine.", given)
     try:
-        found = explain(version.arn, given)
+        found = explain(version, given)
     except UserError as error:
         return _page(request, version, 503, str(error), given)
     weights: dict[str, float] = defaultdict(float)  # of a word that stands there twice the sum

@@ -40,6 +40,7 @@ class Explainer:
         self._folder = archive_folder.resolve()
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._is_closed = False
         self._process = _Process(self._image, self._folder)
 
     def __enter__(self) -> Explainer:
@@ -54,9 +55,14 @@ class Explainer:
         self.close()
 
     def close(self) -> None:
-        """Ends the process, after the text that it is at. Another text would start it anew."""
-        with self._lock:
+        """Ends the process for good: a text that it is at gets no answer."""
+        self._is_closed = True
+        while not self._lock.acquire(timeout=0.1):
+            self._process.kill()  # again, where another one has just been started
+        try:
             self._process.end()
+        finally:
+            self._lock.release()
 
     def explain(self, text: str) -> Explanation:
         """The label that the model gives the text, and which words spoke for and against it.
@@ -64,7 +70,8 @@ class Explainer:
         Raises
         ------
         UserError
-            The model cannot be used, or the text is too long or takes too long.
+            The model cannot be used, the text is too long or takes too long, or the explainer was
+            closed.
         """
         if len(text) > LONGEST_TEXT:
             raise UserError(
@@ -73,6 +80,8 @@ class Explainer:
         with self._lock:
             # That it was killed while it waited is known by its silence: a second try follows.
             answer = self._answer(text) or self._answer(text)
+        if answer is None and self._is_closed:
+            raise UserError("the text was not explained: its explainer was closed")
         if answer is None:
             raise UserError(
                 "the process that explains has ended twice over this text: "
@@ -81,6 +90,8 @@ class Explainer:
         return explained(text, answer)
 
     def _answer(self, text: str) -> dict[str, Any] | None:
+        if self._is_closed:
+            return None
         if self._process.has_ended:
             self._process = _Process(self._image, self._folder)
         return self._process.answer(text, self._timeout)
@@ -123,6 +134,10 @@ class _Process:
                     f"the text was not explained within {timeout:.0f} s: try a shorter one"
                 )
         return answer
+
+    def kill(self) -> None:
+        """Another thread may do so: whoever waits for an answer gets none."""
+        self._process.kill()
 
     def end(self) -> None:
         self.has_ended = True

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.desk.marked_text import marked
 from pipelines.errors import UserError
+from pipelines.registry.models import ModelVersion
 from tests.desk.visitor import Visitor, sentence
 from tests.pipelines.deployment import Deployment
 
@@ -35,7 +36,7 @@ class Found:
     phrases: tuple[Word, ...] = (Word("smoke leak", 0, 10, 0.7),)
 
 
-def explain(_model: str, _text: str) -> Found:
+def explain(_model: ModelVersion, _text: str) -> Found:
     return Found()
 
 
@@ -54,8 +55,8 @@ def test_the_model_that_predicts_explains(deployment: Deployment) -> None:
     arns = [deployment.register(one) for one in ("Approved", "Approved", "Rejected")]
     asked = []
 
-    def remember(model: str, text: str) -> Found:
-        asked.append((model, text))
+    def remember(model: ModelVersion, text: str) -> Found:
+        asked.append((model.arn, text))
         return Found()
 
     Visitor(deployment.aws, remember).post("/try", text="one\r\ntwo")
@@ -69,7 +70,7 @@ def test_without_a_model_nothing_is_explained(deployment: Deployment) -> None:
 
 
 def test_where_it_cannot_be_explained_the_page_says_why(deployment: Deployment) -> None:
-    def fail(_model: str, _text: str) -> Found:
+    def fail(_model: ModelVersion, _text: str) -> Found:
         raise UserError("The environment of image gluon-cpu cannot be made: no connection")
 
     deployment.register()
@@ -101,7 +102,7 @@ def test_a_text_is_never_part_of_an_address(deployment: Deployment) -> None:
     deployment.register()
     asked: list[str] = []
 
-    def remember(_model: str, text: str) -> Found:
+    def remember(_model: ModelVersion, text: str) -> Found:
         asked.append(text)
         return Found()
 

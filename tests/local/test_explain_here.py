@@ -131,6 +131,24 @@ def test_the_process_ends_with_its_explainer(model: Path) -> None:
         os.kill(process, 0)
 
 
+def test_who_closes_it_does_not_wait_for_a_text(model: Path) -> None:
+    explainer = Explainer(Settings.load(), model)
+    explainer.explain(TEXT)
+    process = process_of(explainer)
+    os.kill(process, signal.SIGSTOP)  # it would answer at the end of its time
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(explainer.explain, TEXT)
+        while not explainer._lock.locked():
+            time.sleep(0.01)
+        began = time.monotonic()
+        explainer.close()
+        assert time.monotonic() - began < 10
+        with pytest.raises(UserError, match="its explainer was closed"):
+            asked.result()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no model\.tar\.gz in this folder"):
         Explainer(Settings.load(), tmp_path)
