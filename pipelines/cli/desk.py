@@ -158,6 +158,7 @@ def _browse(server: uvicorn.Server, address: str, secret: Secrets) -> None:
 
 def _listening(port: int) -> socket.socket:
     """A socket of this machine alone, open before the address is told."""
+    import errno
     import socket
 
     from pipelines.errors import UserError
@@ -167,9 +168,11 @@ def _listening(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
-    except OSError:
+    except OSError as error:
         listener.close()
+        is_taken = error.errno == errno.EADDRINUSE
+        told = "is taken" if is_taken else f"cannot be used ({error.strerror})"
         raise UserError(
-            f"Port {port} is taken: give another one with --port, or 0 for any that is free"
+            f"Port {port} {told}: give another one with --port, or 0 for any that is free"
         ) from None
     return listener

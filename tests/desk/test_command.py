@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -21,6 +22,8 @@ from typing import Any
 import pytest
 
 from pipelines.cli import MISUSED
+from pipelines.cli.desk import _listening
+from pipelines.errors import UserError
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 if sys.version_info >= (3, 11):
@@ -242,6 +245,17 @@ def test_a_port_that_is_taken_is_one_line(empty_aws: str) -> None:
         f"error: Port {port} is taken: give another one with --port, or 0 for any that is free\n"
     )
     assert done.stdout == ""
+
+
+def test_a_port_that_may_not_be_used_is_not_said_to_be_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(UserError, match=r"^Port 80 cannot be used \(Permission denied\): give"):
+        _listening(80)
 
 
 def test_an_installed_package_has_every_template_and_static_file() -> None:
