@@ -59,10 +59,12 @@ class Aws:
             return self._clients[service, answers_within]
 
     def forget_credentials(self) -> None:
-        """Has the next client look for credentials anew: those that were found have expired."""
+        """Has the next client look for credentials anew: those that were found have expired, and
+        new ones may belong to another account."""
         with self._lock:
             self._clients.clear()
             self.__dict__.pop("_session", None)
+            self.__dict__.pop("settings", None)
 
     def _new_client(self, service: str, answers_within: float | None) -> Any:
         more: dict[str, Any] = {}

@@ -50,7 +50,10 @@ def aws_error(request: Request, error: Exception) -> Response:
     if code in _EXPIRED or isinstance(error, _UNREACHABLE):
         desk(request).aws.forget_credentials()  # the next try finds what was put right meanwhile
         if code:
-            sentence += "; set credentials as for the aws command, and load this page again"
+            sentence += (
+                "; set credentials as for the aws command and load this page again, "
+                "or start the desk anew"
+            )
         return answer(request, 503, "AWS cannot be reached", sentence)
     return answer(request, 502, "AWS did not do this", sentence)
 

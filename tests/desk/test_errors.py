@@ -40,7 +40,7 @@ def refused(code: str, message: str = "nobody may") -> ClientError:
     ("error", "status", "said"),
     [
         (refused("AccessDeniedException"), 502, "AWS refused DescribePipeline: nobody may"),
-        (refused("ExpiredToken"), 503, "set credentials as for the aws command"),
+        (refused("ExpiredToken"), 503, "or start the desk anew"),
         (EndpointConnectionError(endpoint_url="http://x"), 503, "claimflow local up"),
     ],
 )
@@ -80,6 +80,22 @@ def test_credentials_that_come_later_are_found(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     assert visitor.get("/models").status_code == 200
+
+
+def test_credentials_of_another_account_are_of_another_deployment(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws(Settings(region="eu-west-1"))
+    before = aws.settings.account
+    role = boto3.client("sts").assume_role(
+        RoleArn="arn:aws:iam::111122223333:role/other", RoleSessionName="other"
+    )["Credentials"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", role["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", role["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", role["SessionToken"])
+    assert aws.settings.account == before
+    aws.forget_credentials()
+    assert aws.settings.account == "111122223333"
 
 
 def test_our_own_script_gets_the_sentence_alone() -> None:
