@@ -151,12 +151,19 @@ class Uploads:
         S3 lists by name, not by time: so all below `incoming/` have to be looked at, or all below a
         folder in it, and at most the first `MOST_LISTED` are.
         """
+        found, is_complete = self.newest(since, most, folder)
+        return Recent(self.states(found), is_complete)
+
+    def newest(
+        self, since: datetime, most: int | None = None, folder: str = ""
+    ) -> tuple[list[Upload], bool]:
+        """The uploads of `recent` without their states, and whether all were looked at."""
         listed = list(islice(self._all(folder), MOST_LISTED + 1))
         found = [
             one for one in listed[:MOST_LISTED] if one.uploaded_at and one.uploaded_at >= since
         ]
         found.sort(key=lambda one: (one.uploaded_at, one.id), reverse=True)
-        return Recent(self.states(found[:most]), len(listed) <= MOST_LISTED)
+        return found[:most], len(listed) <= MOST_LISTED
 
     def find(self, name: str) -> Upload:
         """An upload by its id, its key (with or without `incoming/`; the newest version), its

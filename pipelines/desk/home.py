@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,10 +16,6 @@ from pipelines.desk.pages import desk, page
 from pipelines.desk.registry import Registry, read_registry
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
-from pipelines.uploads import Uploads, UploadState
-
-RECENT = timedelta(days=30)
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ def overview(request: Request) -> Response:
     with ThreadPoolExecutor(3) as pool:
         run = pool.submit(_newest_run, aws)
         registry = pool.submit(_registry, aws)
-        states = pool.submit(_latest, aws)
+        states = pool.submit(desk(request).newest.states, aws, is_live=False)
     return page(
         request,
         "home.html",
@@ -50,7 +46,8 @@ def overview(request: Request) -> Response:
 def live(request: Request) -> Response:
     """The part of the overview that changes by itself."""
     aws = desk(request).aws
-    return page(request, "_now.html", run=_newest_run(aws), states=_latest(aws))
+    states = desk(request).newest.states(aws, is_live=True)
+    return page(request, "_now.html", run=_newest_run(aws), states=states)
 
 
 def _newest_run(aws: Aws) -> _Newest:
@@ -71,10 +68,6 @@ def _registry(aws: Aws) -> Registry | str:
         return read_registry(aws, 10)
     except UserError as error:
         return str(error)
-
-
-def _latest(aws: Aws) -> list[UploadState]:
-    return Uploads(aws).recent(datetime.now(timezone.utc) - RECENT, SHOWN).states
 
 
 ROUTES = [Route("/", overview), Route("/live/overview", live)]

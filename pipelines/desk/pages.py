@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from pipelines import page as look
 from pipelines.aws import Aws
 from pipelines.desk import words
+from pipelines.desk.newest import Newest
 from pipelines.desk.security import DOCUMENT_POLICY, Secrets
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Desk:
     aws: Aws
     secrets: Secrets
     explain: Explain | None
+    newest: Newest = field(default_factory=Newest)
 
 
 def desk(request: Request) -> Desk:
