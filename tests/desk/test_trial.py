@@ -51,6 +51,13 @@ def test_label_confidence_and_words_are_shown(deployment: Deployment) -> None:
     assert "<b>" not in answer.text and "<i>" not in answer.text
 
 
+def test_that_the_first_answer_takes_long_is_told_before(deployment: Deployment) -> None:
+    deployment.register()
+    visitor = Visitor(deployment.aws, explain)
+    assert "the first answer can take some minutes" in visitor.read("/try")
+    assert "first answer" not in visitor.post("/try", text="smoke").text
+
+
 def test_the_model_that_predicts_explains(deployment: Deployment) -> None:
     arns = [deployment.register(one) for one in ("Approved", "Approved", "Rejected")]
     asked = []
