@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -25,6 +24,7 @@ class Connection:
 
     address: str
     version: str  # of the API
+    is_podman: bool
     is_rootless: bool  # its root is whoever runs it
     can_limit_memory: bool
     can_limit_swap: bool
@@ -36,15 +36,37 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Finds the engine: `DOCKER_HOST`, the context of the docker command, Docker's own socket,
-    podman's.
+    """Finds the engine: `DOCKER_HOST`, the context of the docker command; else Docker's own socket
+    or podman's, whichever answers first.
 
     Raises
     ------
     UserError
-        None is there, none answers, or this user may not use it.
+        None is there, none answers, this user may not use it, or its containers would not be on
+        the network of this machine.
     """
-    address = _address()
+    if given := os.environ.get("DOCKER_HOST") or _host_of_context():
+        return _connect(given)
+    faults = []
+    for path in (
+        "/var/run/docker.sock",
+        f"{os.environ.get('XDG_RUNTIME_DIR', '/nonexistent')}/podman/podman.sock",
+        "/run/podman/podman.sock",
+    ):
+        if os.path.exists(path):  # noqa: PTH110 - Path's raises where a folder is root's alone
+            try:
+                return _connect(f"{_PREFIX}{path}")
+            except UserError as error:
+                faults.append(error)
+    if faults:
+        raise faults[0]
+    raise UserError(
+        "There is no container engine on this machine: install Docker, or podman and start its "
+        f"service (`systemctl --user start podman.socket`), {_ELSE}"
+    )
+
+
+def _connect(address: str) -> Connection:
     _check_socket(address)
     try:
         client = docker.APIClient(address, version="auto", timeout=_SECONDS)
@@ -55,34 +77,41 @@ def connect() -> Connection:
             client.close()
     except (DockerException, RequestException) as error:
         raise UserError(f"The container engine at {address} does not answer: {error}") from error
+    is_podman = "BuildahVersion" in said
+    is_rootless = any("rootless" in one for one in said.get("SecurityOptions") or [])
+    if said.get("OperatingSystem") == "Docker Desktop" or (is_rootless and not is_podman):
+        raise UserError(
+            f"The container engine at {address} is Docker Desktop or Docker without root, whose "
+            "containers do not reach the local cloud, because their host network is not this "
+            f"machine's: use podman, or Docker's own service with root, {_ELSE}"
+        )
     return Connection(
         address,
         version,
-        any("rootless" in one for one in said.get("SecurityOptions") or []),
+        is_podman,
+        is_rootless,
         bool(said.get("MemoryLimit")),
         bool(said.get("SwapLimit")),
         bool(said.get("CPUSet")),
     )
 
 
-def _address() -> str:
-    if given := os.environ.get("DOCKER_HOST"):
-        return given
-    context = docker.ContextAPI.get_current_context()
-    if context is not None and context.Name != "default" and context.Host:
-        return str(context.Host)
-    sockets = [
-        Path("/var/run/docker.sock"),
-        Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "podman/podman.sock",
-        Path("/run/podman/podman.sock"),
-    ]
-    for path in sockets:
-        if path.exists():
-            return f"{_PREFIX}{path}"
-    raise UserError(
-        "There is no container engine on this machine: install Docker, or podman and start its "
-        f"service (`systemctl --user start podman.socket`), {_ELSE}"
-    )
+def _host_of_context() -> str | None:
+    """The address that the docker command would use; None where it has no opinion."""
+    name = os.environ.get("DOCKER_CONTEXT")
+    try:
+        context = docker.ContextAPI.get_context(name)
+    except Exception as error:  # docker raises a bare one for a file that it cannot read
+        said = " ".join(str(error).split())
+        raise UserError(f"{said}: mend it, or name the engine in DOCKER_HOST, {_ELSE}") from error
+    if context is None:
+        if name:
+            raise UserError(
+                f"DOCKER_CONTEXT is {name}, but docker has no such context: "
+                f"`docker context ls` shows those it has, {_ELSE}"
+            )
+        return None
+    return None if context.Name == "default" else context.Host
 
 
 def _check_socket(address: str) -> None:
