@@ -76,9 +76,14 @@ class DockerEngine(Engine):
 
     def clear(self) -> None:
         with closing(self._connection.open()) as api, suppress(*_FAULTS):
+            is_clear = True
             for found in api.containers(all=True, filters={"label": self._label}):
-                self._remove(api, found["Id"])
-            self._used.unlink(missing_ok=True)
+                try:
+                    self._remove(api, found["Id"])
+                except _FAULTS:  # the next start tries again
+                    is_clear = False
+            if is_clear:
+                self._used.unlink(missing_ok=True)
 
     # A container's life.
 
@@ -97,7 +102,10 @@ class DockerEngine(Engine):
         try:
             yield identifier
         finally:
-            self._remove(api, identifier)
+            try:
+                self._remove(api, identifier)
+            except _FAULTS as error:  # it changes nothing of how the job ended; `clear` tries again
+                log(f"The container engine did not remove the container: {_sentence(error)}")
 
     def _create(self, api: Any, found: str, task: Task, user: str, *, has_init: bool) -> str:
         limits, can = task.limits, self._connection

@@ -362,6 +362,7 @@ class FakeApi:
         self.made: dict[str, Any] = {}
         self.removed: list[str] = []
         self.fault: Exception | None = None
+        self.stuck: set[str] = set()
 
     def close(self) -> None: ...
 
@@ -388,7 +389,12 @@ class FakeApi:
     def inspect_container(self, _identifier: str) -> dict[str, Any]:
         return {"State": self.state, "Config": {"Labels": {}}, "Mounts": []}
 
+    def containers(self, **_: Any) -> list[dict[str, str]]:
+        return [{"Id": "c1"}, {"Id": "c2"}]
+
     def remove_container(self, identifier: str, **_: Any) -> None:
+        if identifier in self.stuck:
+            raise APIError("409 Client Error", explanation="it is\nbusy")
         self.removed.append(identifier)
 
 
@@ -441,3 +447,27 @@ def test_an_engine_that_goes_while_a_container_runs_is_one_line_and_it_is_remove
     with pytest.raises(ContainerError, match="the service is shutting down"):
         run(engine_with(api, tmp_path), tmp_path)
     assert api.removed == ["c1"]
+
+
+def test_a_container_that_cannot_be_removed_changes_nothing_of_how_the_job_ended(
+    tmp_path: Path,
+) -> None:
+    api, said = FakeApi(ExitCode=3), list[str]()
+    api.stuck = {"c1"}
+    assert run(engine_with(api, tmp_path), tmp_path, said.append).exit_code == 3
+    assert said == ["The container engine did not remove the container: it is busy"]
+
+
+def test_a_container_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    api, mark = FakeApi(), tmp_path / "containers"
+    engine = engine_with(api, tmp_path)
+    mark.touch()
+    api.stuck = {"c1"}
+    engine.clear()
+    assert api.removed == ["c2"]
+    assert mark.exists()
+    api.stuck = set()
+    engine.clear()
+    assert not mark.exists()
