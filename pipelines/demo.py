@@ -122,13 +122,21 @@ def _local_cloud(
     )
     try:
         if is_docker:
-            image_builds.build(
-                image_builds.find_engine(), settings, lambda text: _say("Images", text)
-            )
+            image_builds.build(_builder(), settings, lambda text: _say("Images", text))
         yield running, mine
     finally:
         if not stays:
             daemon.stop(settings.state)
+
+
+def _builder() -> image_builds.Engine:
+    """What builds images into the very engine that the jobs run in."""
+    from pipelines.local.docker_connection import connect
+
+    found = connect()
+    if found.is_podman:
+        return image_builds.find_engine("podman")
+    return image_builds.find_engine("docker", found.address)
 
 
 def _train(place: Aws, files: Files) -> tuple[str, ExecutionStatus]:

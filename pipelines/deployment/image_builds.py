@@ -56,8 +56,15 @@ class Status:
 class Engine:
     """docker or podman, by its command line."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, address: str = "") -> None:
+        """
+        Parameters
+        ----------
+        address: of docker's service, where it is not the one that the command finds itself.
+            podman's command works without one, in the same store.
+        """
         self.program = program
+        self._environment = {**os.environ, **({"DOCKER_HOST": address} if address else {})}
 
     def trouble(self) -> str | None:
         """Why it cannot be used; None if it can."""
@@ -98,7 +105,8 @@ class Engine:
             subprocess.Popen(
                 [self.program, *words],
                 env={
-                    **os.environ,
+                    **self._environment,
+                    "DOCKER_BUILDKIT": "1",  # Docker before 23 asks for it, for `RUN --mount`
                     "BUILDKIT_PROGRESS": "plain",
                     "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # they would make it an OCI index
                     "SOURCE_DATE_EPOCH": EPOCH,
@@ -157,7 +165,12 @@ class Engine:
 
     def _run(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.program, *words], input=given, capture_output=True, text=True, check=False
+            [self.program, *words],
+            env=self._environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def _asked(self, *words: str) -> str:
@@ -167,13 +180,15 @@ class Engine:
         return done.stdout
 
     def _must(self, *words: str) -> None:
-        code = subprocess.run([self.program, *words], check=False).returncode
+        done = subprocess.run([self.program, *words], env=self._environment, check=False)
+        code = done.returncode
         if code:
             raise UserError(f"{self.program} {words[0]} failed with {code}: see what it says above")
 
 
-def find_engine(program: str | None = None) -> Engine:
-    """The engine of this machine that can be used: the one that is asked for, else the first.
+def find_engine(program: str | None = None, address: str = "") -> Engine:
+    """The engine of this machine that can be used: the one that is asked for (and, for docker, at
+    this address), else the first.
 
     Raises
     ------
@@ -181,7 +196,7 @@ def find_engine(program: str | None = None) -> Engine:
         There is none, or it cannot be used.
     """
     wanted = [program] if program else ENGINES
-    there = [Engine(one) for one in wanted if shutil.which(one)]
+    there = [Engine(one, address) for one in wanted if shutil.which(one)]
     if not there:
         names = f"{program} is not" if program else f"Neither {' nor '.join(ENGINES)} is"
         raise UserError(f"{names} on the path: install one to build images")

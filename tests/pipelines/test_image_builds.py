@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from pipelines import demo
 from pipelines.cli import claimflow
 from pipelines.deployment import image_builds
 from pipelines.errors import UserError
 from pipelines.images import ROOT, TARGETS, addresses, image
+from pipelines.local import docker_connection
+from pipelines.local.docker_connection import Connection
 from pipelines.settings import Settings
 
 SETTINGS = Settings(project="t", account="123456789012", region="eu-west-1")
 ENGINE = f"""#!{sys.executable}
-import json, pathlib, sys
+import json, os, pathlib, sys
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
 with (here / "calls").open("a") as calls:
@@ -31,6 +35,8 @@ if words[0] in ("version", "info") and (here / "trouble").exists():
 if words[0] == "image":
     sys.exit(words[2] not in (built.read_text().split() if built.exists() else []))
 if words[0] == "build":
+    known = {{key: os.environ.get(key) for key in ("DOCKER_BUILDKIT", "DOCKER_HOST")}}
+    (here / "environment").write_text(json.dumps(known))
     print("STEP 1/2: FROM x AS y")
     print("STEP 2/2: RUN   make  it")
     if (here / "broken").exists():
@@ -168,6 +174,29 @@ def test_each_step_of_a_build_is_told(folder: Path) -> None:
     said: list[str] = []
     image_builds.build(image_builds.find_engine(), SETTINGS, said.append, ["validate"])
     assert said[1:] == ["validate: FROM x AS y", "validate: RUN make it"]
+
+
+def test_docker_builds_with_buildkit_where_it_was_told_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Dockerfile needs BuildKit, which Docker before 23 only uses when it is asked to."""
+    (folder / "podman").rename(folder / "docker")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///another.sock")
+    engine = image_builds.find_engine("docker", "unix:///mine.sock")
+    image_builds.build(engine, SETTINGS, lambda _: None, ["validate"])
+    known = json.loads((folder / "environment").read_text())
+    assert known == {"DOCKER_BUILDKIT": "1", "DOCKER_HOST": "unix:///mine.sock"}
+
+
+@pytest.mark.parametrize("is_podman", [True, False])
+def test_the_demo_builds_into_the_engine_that_its_jobs_run_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_podman: bool
+) -> None:
+    shutil.copy(folder / "podman", folder / "docker")
+    can = {"can_limit_memory": True, "can_limit_swap": True, "can_bind_cores": True}
+    found = Connection("unix:///x", "1.41", is_podman=is_podman, is_rootless=False, **can)
+    monkeypatch.setattr(docker_connection, "connect", lambda: found)
+    assert demo._builder().program == ("podman" if is_podman else "docker")
 
 
 @pytest.mark.parametrize(
