@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from urllib.parse import urlsplit
 
 from pipelines.aws import Aws
 from pipelines.errors import UserError
@@ -243,12 +244,10 @@ def origin(described: Image) -> dict[str, str]:
     revision = _git("rev-parse", "HEAD")
     if revision and _git("status", "--porcelain", "--", "containers", *described.files):
         revision += "-dirty"
-    # Never an account or a password, and no path of one machine.
-    source = re.sub(r"^(\w+://)[^/@]*@", r"\1", _git("remote", "get-url", "origin"))
     return {
         "VERSION": metadata.version("claimflow"),
         "REVISION": revision,
-        "SOURCE": source if "://" in source else "",
+        "SOURCE": _public(_git("remote", "get-url", "origin")),
     }
 
 
@@ -323,6 +322,19 @@ def _why(program: str, target: str, step: str, last: Sequence[str], log: str) ->
     return (
         f"{program} cannot build {target} at “{_short(step)}”: {lines[-1][:300]} (all of it: {log})"
     )
+
+
+def _public(source: str) -> str:
+    """The address of a repository without an account, a password or a token; nothing where it is
+    a path of one machine, or of a form in which those are not sure to be found."""
+    try:
+        split = urlsplit(source)
+        port = f":{split.port}" if split.port else ""
+    except ValueError:
+        return ""
+    if split.scheme not in ("https", "ssh") or not split.hostname or "@" in split.path:
+        return ""
+    return f"{split.scheme}://{split.hostname}{port}{split.path}"
 
 
 def _git(*words: str) -> str:

@@ -276,6 +276,27 @@ def test_labels_say_where_an_image_comes_from_and_change_no_tag(
     assert described.tag == before
 
 
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [
+        (
+            "https://me:secret@Example.com:8443/a/b.git?token=secret",
+            "https://example.com:8443/a/b.git",
+        ),
+        ("ssh://git@example.com/a/b.git", "ssh://example.com/a/b.git"),
+        ("git+ssh://me:secret@example.com/a.git", ""),
+        ("https://me:se/cret@example.com/a.git", ""),
+        ("https://me:12/secret@example.com/a.git", ""),
+        ("https://[me:secret@example.com/a.git", ""),
+        ("file:///home/me/a.git", ""),
+        ("git@example.com:a/b.git", ""),
+        ("", ""),
+    ],
+)
+def test_the_label_of_the_source_holds_no_secret_and_no_path(source: str, label: str) -> None:
+    assert image_builds._public(source) == label
+
+
 def test_a_target_that_does_not_exist_is_one_line(folder: Path) -> None:
     with pytest.raises(UserError, match="image 'gluon' does not exist, expected one of: validate"):
         image_builds.build(image_builds.find_engine(), SETTINGS, lambda _: None, ["gluon"])
