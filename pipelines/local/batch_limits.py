@@ -11,6 +11,7 @@ from pipelines.local.documents import Document
 from pipelines.local.engines import ContainerError, Limits, Mount, Ulimit
 
 _TEMPORARY = "/tmp"  # noqa: S108
+_TEMPORARY_FOLDER = ".tmp"  # which is the name of no volume
 
 
 def vcpus(container: Document) -> int:
@@ -65,7 +66,8 @@ def mounts_of(container: Document, folder: Path) -> tuple[Mount, ...]:
         one["containerPath"] for one in (container.get("linuxParameters") or {}).get("tmpfs") or []
     }
     if _TEMPORARY not in taken and not container.get("readonlyRootFilesystem"):
-        mounts.append(Mount(_TEMPORARY, folder))  # what lies here goes with the job
+        # Beside the volumes, which may be for reading only; what lies here goes with the job.
+        mounts.append(Mount(_TEMPORARY, folder / _TEMPORARY_FOLDER))
     for one in mounts:
         one.folder.mkdir(parents=True, exist_ok=True)
     return tuple(mounts)

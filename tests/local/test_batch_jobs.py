@@ -51,13 +51,15 @@ def test_parameters_and_overrides_reach_the_command(cloud: Cloud) -> None:
     assert {"name": "B", "value": "2"} in environment
 
 
-def test_a_job_knows_its_id_and_attempt_and_has_an_empty_folder(
+def test_a_job_knows_its_id_and_attempt_and_finds_nothing_of_the_one_before(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     script = (
         "import os, sys; e = os.environ\n"
-        f"open('{tmp_path}/seen', 'a').write(e['AWS_BATCH_JOB_ATTEMPT'] + str(os.listdir('.')))\n"
-        "open('left', 'w').close(); raise SystemExit(e['AWS_BATCH_JOB_ATTEMPT'] == '1')"
+        "found = os.listdir(e['TMPDIR']) + [one for one in os.listdir() if one != '.tmp']\n"
+        f"open('{tmp_path}/seen', 'a').write(e['AWS_BATCH_JOB_ATTEMPT'] + str(found))\n"
+        "for folder in ('.', e['TMPDIR']): open(folder + '/left', 'w').close()\n"
+        "raise SystemExit(e['AWS_BATCH_JOB_ATTEMPT'] == '1')"
     )
     job = finish(cloud, submit(cloud, define(cloud, script), retryStrategy={"attempts": 3}))
     assert job["status"] == "SUCCEEDED"

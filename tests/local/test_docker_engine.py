@@ -300,13 +300,23 @@ def test_a_volume_is_a_folder_of_the_job_wherever_it_lies_on_a_host(tmp_path: Pa
 
 
 def test_tmp_is_the_job_s_folder_only_where_it_could_be_written_on_aws(tmp_path: Path) -> None:
-    assert mounts_of(container(), tmp_path) == (Mount("/tmp", tmp_path),)
+    (temporary,) = mounts_of(container(), tmp_path)
+    assert temporary.path == "/tmp"
+    assert temporary.folder.is_dir()
+    assert temporary.folder.is_relative_to(tmp_path)
     assert mounts_of(container(readonlyRootFilesystem=True), tmp_path) == ()
     linux = {"tmpfs": [{"containerPath": "/tmp", "size": 16}]}
     assert mounts_of(container(linuxParameters=linux), tmp_path) == ()
 
 
-@pytest.mark.parametrize("name", ["../../etc", "/etc", "", "a b"])
+def test_a_volume_for_reading_only_cannot_be_written_by_way_of_tmp(tmp_path: Path) -> None:
+    points = [{"sourceVolume": "models", "containerPath": "/models", "readOnly": True}]
+    models, temporary = mounts_of(container(mountPoints=points), tmp_path)
+    assert temporary.path == "/tmp"
+    assert not models.folder.is_relative_to(temporary.folder)
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "", "a b", ".tmp"])
 def test_a_volume_cannot_lead_out_of_the_job_s_folder(tmp_path: Path, name: str) -> None:
     points = [{"sourceVolume": name, "containerPath": "/x"}]
     with pytest.raises(ContainerError, match="sourceVolume"):
