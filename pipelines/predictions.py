@@ -53,7 +53,7 @@ class Predictions:
         """Puts a file into the bucket, as anyone would."""
         check_file(path)
         size = path.stat().st_size
-        incoming = self.incoming(path.name)
+        incoming = self.incoming(upload_name(path.name))
         try:
             with path.open("rb") as file, progress(path.name, size) as tell:
                 while block := file.read(_BLOCK):

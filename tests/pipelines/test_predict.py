@@ -57,6 +57,13 @@ def test_xz_is_unpacked_on_the_way(deployment: Deployment, tmp_path: Path) -> No
     assert found["Body"].read() == b"text\nwater\n"
 
 
+def test_a_file_whose_name_is_an_ending_alone_has_one_in_the_bucket(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    (tmp_path / ".xz").write_bytes(lzma.compress(b"text\nwater\n"))
+    assert Predictions(deployment.aws).upload(tmp_path / ".xz").key == "incoming/xz"
+
+
 def test_the_results_of_the_newest_attempt_are_fetched(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
