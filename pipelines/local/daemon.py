@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import UserError
+from pipelines.state_folder import private
 
 START_SECONDS = 300  # the first start makes the environments of the images
 STOP_SECONDS = 60
@@ -72,9 +73,7 @@ def start(state: Path, tracking: bool = True, engine: str | None = None) -> Runn
                 "with `claimflow local down`, and start again"
             )
         return running
-    state.mkdir(parents=True, exist_ok=True)
-    state.chmod(0o700)  # claims lie there
-    log = state / "local.log"
+    log = private(state) / "local.log"
     with log.open("ab") as output:
         begin = output.tell()
         process = subprocess.Popen(

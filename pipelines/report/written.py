@@ -12,6 +12,7 @@ from pipelines.aws import Aws
 from pipelines.control import Control
 from pipelines.report.run import Runs
 from pipelines.report.run_page import run_page
+from pipelines.state_folder import private
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,7 @@ def write_with_texts(aws: Aws, execution: str, path: Path | None = None) -> Writ
     """Writes the report with the texts of the rows that the model got wrong. It stays here: no copy
     is kept with the execution, where others would read it."""
     html = run_page(Runs(aws).of(execution, with_texts=True)).encode("utf-8", "replace")
-    name = f"{execution.rpartition('/')[2]}-with-texts.html"
-    path = path or aws.settings.state / "reports" / name
-    return Written(_written(aws, execution, path, html), "")
+    return Written(_written(aws, execution, path, html, kind="-with-texts"), "")
 
 
 def _place(aws: Aws, execution: str) -> tuple[str, str]:
@@ -85,9 +84,9 @@ def _place(aws: Aws, execution: str) -> tuple[str, str]:
     return aws.settings.bucket("models"), f"runs/{execution.rpartition('/')[2]}/report.html"
 
 
-def _written(aws: Aws, execution: str, path: Path | None, html: bytes) -> Path:
-    name = f"{execution.rpartition('/')[2]}.html"
-    path = path or aws.settings.state / "reports" / name
+def _written(aws: Aws, execution: str, path: Path | None, html: bytes, kind: str = "") -> Path:
+    name = f"{execution.rpartition('/')[2]}{kind}.html"
+    path = path or private(aws.settings.state) / "reports" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(html)
     return path

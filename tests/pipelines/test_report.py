@@ -570,7 +570,9 @@ def test_texts_are_shown_only_where_they_are_asked_for_and_then_not_kept(
     cloud: Cloud, place: Aws, rejected: str
 ) -> None:
     kept = write_report(place, rejected)
+    place.settings.state.chmod(0o755)
     written = write_with_texts(place, rejected)
+    assert place.settings.state.stat().st_mode & 0o777 == 0o700
     assert "the 17th claim" in Page(written.path.read_text("utf-8")).text
     assert "It holds texts of claims" in written.path.read_text("utf-8")
     assert not written.address and written.path != kept.path
