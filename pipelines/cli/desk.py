@@ -118,12 +118,14 @@ class Explanations:
 
         from pipelines.local.explain_here import Explainer
         from pipelines.registry.models import Models
+        from pipelines.state_folder import private
 
-        models = self._place.settings.state / "desk" / self._place.settings.prefix
+        settings = self._place.settings
+        models = private(settings.state) / "desk" / settings.prefix
         folder = models / name
         if not (folder / "model.tar.gz").exists():
             Models(self._place).fetch(version, folder)
-        explainer = Explainer(self._place.settings, folder)
+        explainer = Explainer(settings, folder)
         for other in models.iterdir():
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
