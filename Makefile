@@ -31,7 +31,7 @@ demo: $(READY)
 	  $(if $(LABEL),--label-column "$(LABEL)")
 
 test: $(READY)
-	.venv/bin/pytest --numprocesses $(shell nproc) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	.venv/bin/pytest --numprocesses $(shell nproc) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) $(SCAN)/.ready
 	.venv/bin/ruff format --check .

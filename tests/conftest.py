@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, a file goes whole to one, because its tests share what
-    was slow to make; files that share it go together by a group of their own."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def no_real_aws() -> Iterator[None]:
     """Takes away credentials and settings; tests that need AWS name an endpoint of their own."""

@@ -19,7 +19,6 @@ import pytest
 from tests.line import ROOT, Line, new_line
 
 IMDB = ROOT.parent / "shared" / "data" / "imdb"
-pytestmark = pytest.mark.xdist_group("line")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,6 @@ cache_days = 1
 [deployment]
 retrain_on_data = false  # here only those start a run who say so
 """
-pytestmark = pytest.mark.xdist_group("retraining")
 
 
 class Claims:

@@ -24,8 +24,6 @@ from steps.artifact import unpack
 from tests.documents import DOCUMENTS, NEEDS, Block, blocks
 from tests.line import ROOT, Line, new_line
 
-pytestmark = pytest.mark.xdist_group("snippets")
-
 FOLLOWED = ROOT / "docs" / "extending.md"  # by tests/test_extending.py
 TOUR = ROOT / "docs" / "tour.md"
 FORMATS = ROOT / "docs" / "file-formats.md"

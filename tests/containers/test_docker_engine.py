@@ -23,7 +23,6 @@ from pipelines.local.engines import ContainerError, Ended, Limits, Mount, Task, 
 TMPFS = {"/tmp": ""}
 PYTHON = ["python", "-S", "-c"]
 GRACE_SECONDS = 1
-pytestmark = pytest.mark.xdist_group("containers")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,6 @@ SLEEPS = (
     "import os, signal, time; signal.signal(15, lambda *_: os._exit(143))\n"
     "while True: time.sleep(0.1)"
 )
-pytestmark = pytest.mark.xdist_group("containers")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from playwright.sync_api import Locator, Page, expect
 from tests.desk.conftest import SECONDS, Contexts
 from tests.desk.desk_process import VERSION, Desk
 
-pytestmark = pytest.mark.xdist_group("desk")
 Visit = Callable[..., Page]
 
 CLAIMS = "claim_id,text\n" + "".join(

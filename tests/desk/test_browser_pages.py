@@ -15,7 +15,6 @@ from tests.desk.conftest import Contexts
 from tests.desk.desk_process import VERSION, Desk
 from tests.desk.test_browser import CLAIMS, DROP, finished
 
-pytestmark = pytest.mark.xdist_group("desk")
 Visit = Callable[..., Page]
 
 WIDTHS = (1280, 390)

@@ -191,7 +191,7 @@ def test_it_listens_on_this_machine_alone_and_ends_quietly(deployment: Deploymen
         served.process.send_signal(signal.SIGINT)
         _, said = served.process.communicate(timeout=60)
     assert served.process.returncode == 0
-    assert said.splitlines()[-1] == "the desk is closed"
+    assert "the desk is closed" in said.splitlines()
     assert "Traceback" not in said
     assert served.token not in said
 
