@@ -13,8 +13,10 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -109,6 +111,20 @@ class Container:
 
 class Stopped(BaseException):
     """SIGTERM arrived: the job was stopped, or its spot instance is being taken away."""
+
+
+@contextmanager
+def noted_stops() -> Iterator[Callable[[], bool]]:
+    """Within it, SIGTERM is only noted: whoever must not be cut off anywhere asks often whether it
+    came, and then raises `Stopped`. At the end that is raised in any case."""
+    noted = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: noted.set())
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if noted.is_set():
+        raise Stopped
 
 
 def run_step(step: Callable[[Container], None]) -> int:

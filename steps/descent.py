@@ -1,7 +1,7 @@
 """Gradient descent for any kind of model: epochs, early stopping, checkpoints.
 
-The order of the rows depends on the seed and the number of the epoch alone, so a run that resumes
-after an epoch continues exactly as it would have gone on.
+The order of the rows depends on the seed and the number of the epoch alone, what a step draws on
+that of the step, too: a run that resumes after any step continues exactly as it would have gone on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mxnet import gluon
 
 from steps import metrics
 from steps.checkpoints import Arrays, Checkpoints
+from steps.container import Stopped
 from steps.distributed import ONE_HOST, Hosts
 from steps.gradients import Steps
 from steps.hyperparameters import Hyperparameters
@@ -88,6 +89,7 @@ class Task:
     rate: Callable[[float], float] = lambda _: 1.0  # of the learning rate, by the epochs gone
     clip: float | None = None  # the largest norm of all gradients together, for a row's mean loss
     half: bool = False  # float16 where it is safe, with dynamic loss scaling: on a GPU only
+    draws: bool = True  # whether a step draws from MXNet's generators, as dropout does
     after_step: Callable[[], None] = lambda: None  # what keeps the parameters within bounds
     descents: int = 1  # from the same beginning, whose mean is what is learnt
     finish: Callable[[Any], Any] = lambda network: network  # into one that sees raw inputs
@@ -126,13 +128,15 @@ class Task:
             return self.loss(made, targets)
         return self.loss(made, targets, mx.nd.array(self.weights[rows, None], ctx=made.context))
 
-    def validation_scores(self, split: Split, hosts: Hosts = ONE_HOST) -> F32:
+    def validation_scores(
+        self, split: Split, hosts: Hosts = ONE_HOST, between: Callable[[], None] = lambda: None
+    ) -> F32:
         """What the network says of the validation rows: (rows, columns). Each host asks it about
-        its part of them, and gets the same answer for all."""
+        its part of them, and gets the same answer for all. `between` is called now and then."""
         made = np.zeros((len(split.validation), self.columns), np.float32)
         places = np.array_split(np.arange(len(split.validation)), hosts.count)[hosts.number]
         own = split.validation[places]
-        made[places] = scores(self.network, self.rows, own, self.columns, self.contexts)
+        made[places] = scores(self.network, self.rows, own, self.columns, self.contexts, between)
         return hosts.sum(made)
 
 
@@ -172,6 +176,7 @@ def descend(
     report: Callable[[Epoch], None],
     checkpoints: Checkpoints | None = None,
     hosts: Hosts = ONE_HOST,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> F32:
     """Trains the network and leaves it with the parameters of its best epoch: the one whose
     validation rows say so by the monitored figure, or the last without validation rows.
@@ -182,33 +187,46 @@ def descend(
     samples). Of these descents the last epoch alone is reported.
 
     All hosts make the same steps and hear the same figures, so that all end with the same
-    parameters. Each goes on from the checkpoint in its own folder; the first host writes them.
+    parameters. Each goes on from the checkpoint in its own folder. The first host writes them,
+    after each epoch and after the step that a stop arrives in.
 
     Returns what the first descent says of the validation rows, which it has not learnt from:
     (rows, columns).
+
+    Raises Stopped when `stopping` says so on any of the hosts.
     """
     state = checkpoints.load() if checkpoints else None
     progress = _Progress(task, settings, state)
-    hosts.agree("epoch in its checkpoint", f"{progress.epoch} of descent {progress.descent}")
+    hosts.agree("place in its checkpoint", progress.place())
+
+    def keep(steps: Steps) -> None:
+        loss = steps.loss()  # a sum, to which all hosts have to add
+        hosts.agree("place", progress.place())  # none ends before all have the sum
+        if checkpoints and hosts.number == 0:
+            checkpoints.save(progress.state() | steps.state(loss))
+
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
     while progress.descent < task.descents:
         learnt = split.whole() if progress.descent else split
         optimizer = task.optimizer(
             learning_rate=settings.as_dict()["learning_rate"],
-            begin_num_update=progress.epoch * math.ceil(len(learnt.training) / size),
+            begin_num_update=int(state["updates"]) if state else 0,
         )
-        steps = Steps(task, optimizer, hosts)
+        steps = Steps(task, optimizer, hosts, stopping)
         if state:
             steps.restore(state)
             state = None
         while progress.goes_on():
-            seed, number = progress.seed(), progress.epoch + 1
-            epoch = _epoch(task, learnt, seed, number, size, steps, hosts)
+            try:
+                epoch = _epoch(task, learnt, progress, size, steps, hosts)
+            except Stopped:
+                keep(steps)
+                raise
             progress.add(epoch)
+            steps.begin_epoch()
             if not progress.descent or not progress.goes_on():
                 report(replace(epoch, descent=progress.descent + 1))
-            if checkpoints and hosts.number == 0:
-                checkpoints.save(progress.state() | steps.moments())
+            keep(steps)
         progress.end_descent()
         if progress.descent == 1:
             progress.scores = task.validation_scores(split, hosts)
@@ -218,27 +236,34 @@ def descend(
 
 
 def _epoch(
-    task: Task, split: Split, seed: int, number: int, size: int, steps: Steps, hosts: Hosts
+    task: Task, split: Split, progress: _Progress, size: int, steps: Steps, hosts: Hosts
 ) -> Epoch:
-    """One pass over the training rows, and a look at the validation rows."""
+    """What is left of one pass over the training rows, and a look at the validation rows."""
     began = time.perf_counter()
+    seed, number = progress.seed(), progress.epoch + 1
     random = np.random.default_rng((seed, number))
-    mx.random.seed(_generator_seed(seed, number, hosts.number))  # of dropout
     order = random.permutation(split.training)
     batches = task.rows.batches(order, size, random)
-    for place, rows in enumerate(batches):
-        steps.step(rows, number - 1 + place / len(batches))
+    learnt = 0
+    for rows in batches[progress.steps :]:
+        if task.draws:
+            mx.random.seed(_generator_seed(seed, number, progress.steps, hosts.number))
+        steps.step(rows, progress.epoch + progress.steps / len(batches))
+        progress.steps += 1
+        learnt += len(rows)
+        if steps.stopped:
+            raise Stopped
     train_loss = steps.loss() / len(order)
     seconds = time.perf_counter() - began
     val_loss = val_accuracy = val_macro_f1 = math.nan
     if len(split.validation):
-        made = task.validation_scores(split, hosts)
+        made = task.validation_scores(split, hosts, steps.check_stop)
         val_loss = float(task.losses(mx.nd.array(made), split.validation).mean().asscalar())
         truth, chosen = task.numbers[split.validation], _chosen(made)
         val_accuracy = float(np.mean(chosen == truth))
         labels = max(2, made.shape[1])
         val_macro_f1 = metrics.macro_f1(metrics.confusion_matrix(truth, chosen, labels))
-    return Epoch(number, train_loss, val_loss, val_accuracy, val_macro_f1, len(order) / seconds)
+    return Epoch(number, train_loss, val_loss, val_accuracy, val_macro_f1, learnt / seconds)
 
 
 def _chosen(made: F32) -> I64:
@@ -250,9 +275,9 @@ def _chosen(made: F32) -> I64:
     return largest
 
 
-def _generator_seed(seed: int, epoch: int, host: int = 0) -> int:
+def _generator_seed(*parts: int) -> int:
     """A seed for MXNet's generators, which take a single number."""
-    return int(np.random.SeedSequence((seed, epoch, host)).generate_state(1)[0] >> 1)
+    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
 
 
 class _Progress:
@@ -263,13 +288,14 @@ class _Progress:
         self._settings = settings
         self._beginning = _parameters(task.network)
         self.descent = 0  # the number of those that have ended
-        self.epoch = 0  # of this descent
+        self.epoch = 0  # of this descent: how many have ended
+        self.steps = 0  # of the epoch that has not
         self._best_epoch = 0  # of the first descent
         self._most = -math.inf
         self._kept: Arrays = {}  # of the first descent the best; then the sum over those that ended
         self.scores = np.zeros((0, task.columns), np.float32)  # the first descent's, of validation
         if state:
-            self.descent, self.epoch, self._best_epoch = state["place"].tolist()
+            self.descent, self.epoch, self.steps, self._best_epoch = state["place"].tolist()
             self._most = float(state["most"])
             self._kept = _unprefixed(state, "kept:")
             self.scores = state["scores"].astype(np.float32)
@@ -282,12 +308,16 @@ class _Progress:
         waited = self.epoch - self._best_epoch
         return self.epoch < self._settings.epochs and waited < self._settings.patience
 
+    def place(self) -> str:
+        return f"{self.steps} steps after epoch {self.epoch} of descent {self.descent + 1}"
+
     def seed(self) -> int:
         """Another one for each descent."""
         return self._settings.seed + (self.descent << 32)
 
     def add(self, epoch: Epoch) -> None:
         self.epoch += 1
+        self.steps = 0
         good = {
             "loss": -epoch.val_loss,
             "accuracy": epoch.val_accuracy,
@@ -320,7 +350,7 @@ class _Progress:
 
     def state(self) -> Arrays:
         return {
-            "place": np.array([self.descent, self.epoch, self._best_epoch]),
+            "place": np.array([self.descent, self.epoch, self.steps, self._best_epoch]),
             "most": np.array(self._most),
             "scores": self.scores,
             **_prefixed("kept:", self._kept),

@@ -7,6 +7,7 @@ that all hold the same parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import mxnet as mx
@@ -14,6 +15,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from steps.checkpoints import Arrays
+from steps.container import Stopped
 from steps.distributed import Hosts
 from steps.half_precision import HalfPrecision
 from steps.network import F32, I64
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 class Steps:
     """Steps of one training."""
 
-    def __init__(self, task: Task, optimizer: Any, hosts: Hosts) -> None:
-        self._task, self._hosts = task, hosts
+    def __init__(
+        self, task: Task, optimizer: Any, hosts: Hosts, stopping: Callable[[], bool]
+    ) -> None:
+        self._task, self._hosts, self._stopping = task, hosts, stopping
+        self.stopped = False  # whether any host was to stop when it made the last step
         self._learning_rate = optimizer.learning_rate
         self._contexts = task.contexts
         parameters = task.network.collect_params()
@@ -75,25 +80,48 @@ class Steps:
         task.after_step()
         for total, loss in zip(self._losses, losses, strict=True):
             total += loss.sum()
+        if self._hosts.count == 1:
+            self.stopped = self._stopping()
+
+    def check_stop(self) -> None:
+        """Raises Stopped when it is time, outside of a step. Several hosts wait for their next one,
+        after which all of them stop."""
+        if self._hosts.count == 1 and self._stopping():
+            raise Stopped
 
     def loss(self) -> float:
-        """The sum of all hosts' losses since this was last asked for."""
+        """The sum of all hosts' losses since the last `begin_epoch`."""
         own = sum(float(total.asscalar()) for total in self._losses)
-        for total in self._losses:
-            total[:] = 0
         return float(self._hosts.sum(np.array([own], np.float32))[0])
 
-    def moments(self) -> Arrays:
-        """Adam's running means of each gradient and its square, the same on every device. The
-        trainer's own way to save them is a pickle, and it has no public way to get at them."""
-        return {
+    def begin_epoch(self) -> None:
+        for total in self._losses:
+            total[:] = 0
+
+    def state(self, loss: float) -> Arrays:
+        """What `restore` needs, and the number of updates, which the optimiser begins with: the
+        loss of this epoch, and Adam's running means of each gradient and its square, the same on
+        every device. The trainer's own way to save them is a pickle, and it has no public way to
+        get at them."""
+        moments = {
             f"{kind}:{index}": moment.asnumpy()
             for index, moments in self._trainer._updaters[0].states.items()
             for kind, moment in zip(("mean", "variance"), moments, strict=True)
         }
+        half = self._half.state() if self._half else {}
+        return {
+            **moments,
+            **half,
+            "updates": np.array(self._trainer.optimizer.num_update),
+            "loss": np.array(loss, np.float32),
+        }
 
     def restore(self, state: Arrays) -> None:
-        """Goes on with the moments of a checkpoint."""
+        """Goes on from the state in a checkpoint."""
+        if self._hosts.number == 0:
+            self._losses[0][:] = float(state["loss"])
+        if self._half:
+            self._half.restore(state)
         for place, updater in enumerate(self._trainer._updaters):
             for index, parameter in enumerate(self._trainer._params):
                 if f"mean:{index}" not in state:  # a parameter that nothing learns
@@ -116,9 +144,12 @@ class Steps:
         sparse = any(gradient.stype != "default" for gradient in gradients)
         touched = self._task.rows.touched(rows) if sparse else rows[:0]
         own = [_plain(gradient, touched) for gradient in gradients]
-        summed = self._hosts.sum(np.concatenate([array.ravel() for array in own]))
+        # With the gradients goes whether a host is to stop, so that all do so after the same step.
+        stopping = np.array([self._stopping()], np.float32)
+        summed = self._hosts.sum(np.concatenate([*(array.ravel() for array in own), stopping]))
+        self.stopped = bool(summed[-1])
         ends = np.cumsum([array.size for array in own])
-        for each, part, array in zip(self._learnt, np.split(summed, ends[:-1]), own, strict=True):
+        for each, part, array in zip(self._learnt, np.split(summed, ends)[:-1], own, strict=True):
             for gradient in each.list_grad():
                 _write(gradient, part.reshape(array.shape), touched)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet import gluon
 from mxnet.contrib import amp
 
+from steps.checkpoints import Arrays
 from steps.errors import InputError
 
 
@@ -37,6 +39,17 @@ class HalfPrecision:
         """The loss to start backpropagation from."""
         with amp.scale_loss(loss, self._trainer) as made:
             return made
+
+    def state(self) -> Arrays:
+        """The scale, and for how many steps no gradient has overflowed."""
+        scaler = self._trainer._amp_loss_scaler
+        return {"scale": np.array([scaler._loss_scale, scaler._next_loss_scale, scaler._unskipped])}
+
+    def restore(self, state: Arrays) -> None:
+        """Goes on with what `state` returned."""
+        scaler = self._trainer._amp_loss_scaler
+        scaler._loss_scale, scaler._next_loss_scale, unskipped = state["scale"].tolist()
+        scaler._unskipped = int(unskipped)
 
     def unscale(self) -> None:
         """Brings the gradients back to the size they would have without a scale."""

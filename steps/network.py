@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -185,10 +185,16 @@ class PaddedRows:
 
 
 def scores(
-    network: Any, rows: Rows, numbers: I64, columns: int, contexts: Sequence[Any] = (None,)
+    network: Any,
+    rows: Rows,
+    numbers: I64,
+    columns: int,
+    contexts: Sequence[Any] = (None,),
+    between: Callable[[], None] = lambda: None,
 ) -> F32:
     """What the network says of the rows with these ascending numbers: (rows, columns). Each of the
-    devices takes a group in turn; without any, the first."""
+    devices takes a group in turn; without any, the first. `between` is called after each turn, and
+    what it raises ends them."""
     made = np.zeros((len(numbers), columns), np.float32)
     groups = rows.groups(numbers)
     for first in range(0, len(groups), len(contexts)):
@@ -197,6 +203,7 @@ def scores(
         said = [network(rows.input(*each)) for each in zip(some, contexts, strict=False)]
         for group, array in zip(some, said, strict=True):
             made[np.searchsorted(numbers, group)] = array.asnumpy()
+        between()
     return made
 
 

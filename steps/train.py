@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from steps import artifact, class_weights, decision, metrics, models
 from steps.checkpoints import Checkpoints
-from steps.container import Container, run_step
+from steps.container import Container, noted_stops, run_step
 from steps.distributed import Hosts, joined
 from steps.errors import InputError
 from steps.hyperparameters import Hyperparameters, parse
@@ -106,7 +106,8 @@ def _learn(
             _report(epoch, run)
 
     # Of the first descent, which alone has not learnt from the validation rows.
-    scores = descent.descend(task, split, settings, report, checkpoints, hosts)
+    with noted_stops() as stopping:
+        scores = descent.descend(task, split, settings, report, checkpoints, hosts, stopping)
     if hosts.number:
         return
     task = replace(task, network=task.finish(task.network))

@@ -63,7 +63,7 @@ def prepare(examples: Examples, settings: FastTextHyperparameters) -> Task:
     inputs, rows = _bags(examples.texts, vocabulary, settings.bits)
     network = FastText(inputs.width, settings.dimensions, examples.labels)
     initialize(network, settings.seed)
-    return Task.softmax(network, inputs, rows, examples)
+    return Task.softmax(network, inputs, rows, examples, draws=False)
 
 
 def automatic_bits(distinct: int) -> int:

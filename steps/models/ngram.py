@@ -99,6 +99,7 @@ def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
         targets=_signs(targets, labels),
         loss=mx.gluon.loss.SquaredHingeLoss(),
         columns=columns,
+        draws=False,
         descents=settings.descents,
         finish=whole,
     )

@@ -13,6 +13,7 @@ import pytest
 
 from steps import descent
 from steps.checkpoints import Arrays, Checkpoints
+from steps.container import Stopped
 from steps.descent import Epoch, Split, Task, descend, initialize
 from steps.models.ngram import NgramHyperparameters
 from steps.network import F32, I64, value
@@ -123,10 +124,10 @@ def test_the_best_epoch_is_the_one_that_the_monitored_figure_says(
     after: dict[int, F32] = {}
     run: Callable[..., Epoch] = descent._epoch
 
-    def told(made: Task, split: Split, seed: int, number: int, *more: Any) -> Epoch:
-        real = run(made, split, seed, number, *more)
-        after[number] = made.network.weight.data().asnumpy()
-        loss, accuracy, f1 = figures[number]
+    def told(made: Task, *more: Any) -> Epoch:
+        real = run(made, *more)
+        after[real.number] = made.network.weight.data().asnumpy()
+        loss, accuracy, f1 = figures[real.number]
         return replace(real, val_loss=loss, val_accuracy=accuracy, val_macro_f1=f1)
 
     monkeypatch.setattr(descent, "_epoch", told)
@@ -138,8 +139,8 @@ def test_the_best_epoch_is_the_one_that_the_monitored_figure_says(
 def test_training_ends_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([0.9, 0.5, 0.6, 0.4, 0.5, 0.6, 0.1])
 
-    def told(made: Task, split: Split, seed: int, number: int, *_: Any) -> Epoch:
-        return Epoch(number, 1.0, next(losses), 0.5, 0.5, 1.0)
+    def told(_task: Task, _split: Split, progress: Any, *_: Any) -> Epoch:
+        return Epoch(progress.epoch + 1, 1.0, next(losses), 0.5, 0.5, 1.0)
 
     monkeypatch.setattr(descent, "_epoch", told)
     _, epochs = learnt(task(), epochs=20, patience=2)
@@ -186,10 +187,10 @@ def test_later_descents_take_as_many_epochs_as_were_best_in_the_first(
     losses = iter([0.9, 0.5, 0.6, 0.7])
     asked: list[int] = []
 
-    def told(_: Task, split: Split, seed: int, number: int, *__: Any) -> Epoch:
-        asked.append(number)
+    def told(_task: Task, split: Split, progress: Any, *_: Any) -> Epoch:
+        asked.append(progress.epoch + 1)
         loss = next(losses) if len(split.validation) else math.nan
-        return Epoch(number, 1.0, loss, 0.5, 0.5, 1.0)
+        return Epoch(asked[-1], 1.0, loss, 0.5, 0.5, 1.0)
 
     monkeypatch.setattr(descent, "_epoch", told)
     _, epochs = learnt(task(descents=3), Split(EVERY[:150], EVERY[150:]), epochs=20, patience=2)
@@ -220,6 +221,70 @@ def test_later_descents_learn_from_the_validation_rows_too_and_the_first_judges_
     assert np.array_equal(said, once.validation_scores(split))
 
 
+def drawing() -> Any:
+    """A network whose steps draw."""
+    nn = mx.gluon.nn
+    network = nn.HybridSequential(prefix="drawing_")
+    with network.name_scope():
+        network.add(nn.Dense(8, in_units=3), nn.Dropout(0.5), nn.Dense(2, in_units=8))
+    initialize(network, seed=1)
+    return network
+
+
+@pytest.mark.parametrize("asked", [1, 4, 5, 6, 7, 12, 13, 16, 23])
+def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(tmp_path: Path, asked: int) -> None:
+    """An epoch of the first descent asks after each of 5 steps and once while it looks at the
+    validation rows, one of the second after each of 10 steps."""
+    settings = NgramHyperparameters(epochs=2, learning_rate=0.1, batch_size=20)
+    split = Split(EVERY[:90], EVERY[90:])
+    whole, cut, resumed = (task(network=drawing(), descents=2) for _ in range(3))
+    expected: list[Epoch] = []
+    scores = descend(whole, split, settings, expected.append)
+    checkpoints = Checkpoints(tmp_path, "f" * 64)
+    answers = iter([False] * (asked - 1) + [True])
+    epochs: list[Epoch] = []
+    with pytest.raises(Stopped):
+        descend(cut, split, settings, epochs.append, checkpoints, stopping=lambda: next(answers))
+    again = descend(resumed, split, settings, epochs.append, checkpoints)
+    assert np.array_equal(again, scores)
+    assert same_parameters(resumed, whole)
+    timeless = [[replace(each, samples_per_s=0) for each in some] for some in (expected, epochs)]
+    assert str(timeless[0]) == str(timeless[1])  # as texts, where no number is not another
+
+
+def test_a_run_that_is_stopped_again_and_again_gets_on(tmp_path: Path) -> None:
+    settings = NgramHyperparameters(epochs=2, learning_rate=0.1, batch_size=20)
+    split = Split(EVERY[:90], EVERY[90:])
+    whole, checkpoints = task(network=drawing(), descents=2), Checkpoints(tmp_path, "f" * 64)
+    descend(whole, split, settings, lambda _: None)
+    stops = 0
+    while True:
+        made = task(network=drawing(), descents=2)
+        answers = iter([False])
+        try:
+            descend(
+                made,
+                split,
+                settings,
+                lambda _: None,
+                checkpoints,
+                stopping=lambda answers=answers: next(answers, True),
+            )
+        except Stopped:
+            stops += 1
+        else:
+            break
+    assert stops > 10
+    assert same_parameters(made, whole)
+
+
+def same_parameters(one: Task, other: Task) -> bool:
+    arrays = [task.network.collect_params().values() for task in (one, other)]
+    return all(
+        np.array_equal(value(a).asnumpy(), value(b).asnumpy()) for a, b in zip(*arrays, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Cut(Checkpoints):
     """Checkpoints of a training that ends when there are no epochs left."""
@@ -243,6 +308,4 @@ def test_a_run_cut_in_any_descent_ends_as_an_uninterrupted_one(tmp_path: Path, d
         descend(cut, split, settings, lambda _: None, checkpoints)
     again = descend(resumed, split, settings, lambda _: None, Checkpoints(tmp_path, "f" * 64))
     assert np.array_equal(again, scores)
-    for name, parameter in whole.network.collect_params().items():
-        made = resumed.network.collect_params()[name]
-        assert np.array_equal(value(made).asnumpy(), value(parameter).asnumpy())
+    assert same_parameters(resumed, whole)

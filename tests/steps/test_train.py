@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from batch.rows import Row
 from batch.tally import Tally
-from steps import artifact
+from steps import artifact, gradients
 from steps.classifier import Classifier, Prediction
-from steps.container import Container
+from steps.container import Container, Stopped
 from steps.descent import Epoch
 from steps.errors import InputError
 from steps.table import Table
@@ -312,8 +312,35 @@ def test_a_fingerprint_knows_texts_labels_and_their_borders() -> None:
     assert len({data_fingerprint(table) for table in tables}) == len(tables)
 
 
-def test_a_stop_ends_training_at_once_without_an_artifact(tmp_path: Path) -> None:
+@every_kind
+def test_a_stop_in_an_epoch_loses_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    given = SMALL[kind] | {"epochs": "3", "patience": "3"}
+    whole = trained(tmp_path / "whole", claims(300), **given)
+    job = training_job(tmp_path / "cut", claims(300), **given)
+    job.checkpoints.mkdir()
+    step, steps = gradients.Steps.step, 0
+
+    def stopped_in_the_second_epoch(self: gradients.Steps, rows: object, gone: float) -> None:
+        nonlocal steps
+        if gone > 1:
+            steps += 1
+        if steps == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self, rows, gone)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gradients.Steps, "step", stopped_in_the_second_epoch)
+    with pytest.raises(Stopped):
+        train(job, UNTRACKED)
+    assert steps == 3 and not job.model.exists()
+    train(job, UNTRACKED)
+    assert same_files(whole, job.model)
+
+
+def test_a_stop_ends_training_at_once_with_a_checkpoint(tmp_path: Path) -> None:
     job = training_job(tmp_path, claims(2000), epochs="1000", patience="1000")
+    job.checkpoints.mkdir()
     with subprocess.Popen(
         [sys.executable, str(ROOT / "containers" / "entrypoint.py"), "train"],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
@@ -328,3 +355,5 @@ def test_a_stop_ends_training_at_once_without_an_artifact(tmp_path: Path) -> Non
     assert process.returncode == 143
     assert "Traceback" not in errors
     assert not job.model.exists() or not any(job.model.iterdir())
+    (stored,) = job.checkpoints.iterdir()
+    assert np.load(stored)["place"].tolist()[1] >= 1
