@@ -67,6 +67,13 @@ class Hyperparameters:
         return dataclasses.asdict(self) | {"learning_rate": used}
 
 
+@dataclass(frozen=True)
+class NetworkHyperparameters(Hyperparameters):
+    """What every kind has whose network is more than one sum of weights."""
+
+    float16: bool = False  # where it is safe; on a GPU only
+
+
 # What the SageMaker SDK and tuning jobs put beside a user's own.
 _NOT_OURS = ("sagemaker_", "_tuning_")
 

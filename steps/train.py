@@ -20,7 +20,7 @@ from steps.checkpoints import Checkpoints
 from steps.container import Container, noted_stops, run_step
 from steps.distributed import Hosts, joined
 from steps.errors import InputError
-from steps.hyperparameters import Hyperparameters, parse
+from steps.hyperparameters import Hyperparameters, NetworkHyperparameters, parse
 from steps.table import Table, read_table, sort_labels
 from steps.tracking import Run, TrackingSettings, tracking
 
@@ -84,7 +84,7 @@ def _learn(
 
     import mxnet as mx
 
-    from steps import descent
+    from steps import descent, half_precision
     from steps.descent import Examples, Split
 
     if container.expects_gpu and not mx.context.num_gpus():
@@ -92,8 +92,11 @@ def _learn(
     split = Split(training, validation)
     weights = class_weights.of_rows(settings.class_weights, labels, targets, training)
     examples = Examples(table.texts, targets, len(labels), split, container.channel)
+    half = isinstance(settings, NetworkHyperparameters) and settings.float16
+    if half:
+        half_precision.begin()
     prepared: Task = models.module(settings.kind).prepare(examples, settings)
-    task = replace(prepared, weights=weights)
+    task = replace(prepared, weights=weights, half=half)
     begins = [fingerprint, descent.fingerprint(task.network)]
     identity = _identity(begins, settings, code_version)
     hosts.agree("beginning", identity)

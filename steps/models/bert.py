@@ -18,10 +18,9 @@ import mxnet as mx
 from gluonnlp.model.bert import BERTClassifier, BERTEncoder, BERTModel
 from gluonnlp.optimizer import BERTAdam
 
-from steps import half_precision
 from steps.descent import Examples, Task, contexts, initialize
 from steps.errors import InputError
-from steps.hyperparameters import Hyperparameters, optional, within
+from steps.hyperparameters import NetworkHyperparameters, optional, within
 from steps.inputs import MAX_LENGTH
 from steps.word_pieces import PieceVocabulary, WordPieces
 
@@ -32,7 +31,7 @@ _SPREAD = 0.02  # of random weights, as in the paper
 
 
 @dataclass(frozen=True)
-class BertHyperparameters(Hyperparameters):
+class BertHyperparameters(NetworkHyperparameters):
     """What only this kind has."""
 
     OWN_LEARNING_RATE: ClassVar[float] = 3e-5
@@ -48,7 +47,6 @@ class BertHyperparameters(Hyperparameters):
     warmup: float = within(0.1, 0.0, 1.0)  # share of the training
     wd: float = within(0.01, 0.0, 1.0)  # weight decay
     max_gradient: float = within(1.0, 1e-6, 1e6)  # norm of all gradients together
-    float16: bool = False  # on a GPU
 
     def rate(self, gone: float) -> float:
         """The share of the learning rate when so many epochs are done."""
@@ -89,8 +87,6 @@ class Sizes(NamedTuple):
 def prepare(examples: Examples, settings: BertHyperparameters) -> Task:
     """How to learn from the examples. Raises InputError without pretrained weights."""
     weights, vocabulary = pretrained(settings.pretrained_folder, examples.channel)
-    if settings.float16:
-        half_precision.begin()
     sizes = measure(weights)
     inputs = WordPieces(PieceVocabulary.read(vocabulary), settings.length, settings.lower)
     if inputs.width != sizes.pieces:
@@ -117,7 +113,6 @@ def prepare(examples: Examples, settings: BertHyperparameters) -> Task:
         optimizer=partial(BERTAdam, wd=settings.wd),
         rate=settings.rate,
         clip=settings.max_gradient,
-        half=settings.float16,
     )
 
 

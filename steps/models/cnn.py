@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 import mxnet as mx
 
 from steps.descent import ADAM, Examples, Task, initialize
-from steps.hyperparameters import Hyperparameters, within
+from steps.hyperparameters import NetworkHyperparameters, within
 from steps.inputs import MAX_LENGTH, MAX_MARGIN, WordSequences
 from steps.network import largest_within
 from steps.vocabulary import PADDING, build
 
 
 @dataclass(frozen=True)
-class SampleHyperparameters(Hyperparameters):
+class SampleHyperparameters(NetworkHyperparameters):
     """What the two kinds of the sample share."""
 
     OWN_LEARNING_RATE: ClassVar[float] = 0.001

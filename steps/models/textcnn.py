@@ -18,7 +18,7 @@ import mxnet as mx
 from steps import vectors
 from steps.descent import Examples, Task, initialize
 from steps.errors import InputError
-from steps.hyperparameters import Hyperparameters, one_of, optional, within
+from steps.hyperparameters import NetworkHyperparameters, one_of, optional, within
 from steps.inputs import MAX_LENGTH, WordSequences
 from steps.network import F32, assign, largest_within, value
 from steps.vocabulary import PADDING, Vocabulary, build
@@ -28,7 +28,7 @@ MARGIN = max(WIDTHS) - 1
 
 
 @dataclass(frozen=True)
-class TextCnnHyperparameters(Hyperparameters):
+class TextCnnHyperparameters(NetworkHyperparameters):
     """What only this kind has."""
 
     OWN_LEARNING_RATE: ClassVar[float] = 0.001
