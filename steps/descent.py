@@ -74,6 +74,17 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Position:
+    """How far a training is. Everything counts from 1."""
+
+    descent: int
+    descents: int  # in all
+    epoch: int  # of this descent
+    step: int  # of this epoch, the last
+    steps: int  # in this epoch
+
+
+@dataclass(frozen=True)
 class Task:
     """A network and the rows of a data set that it learns from."""
 
@@ -177,6 +188,7 @@ def descend(
     checkpoints: Checkpoints | None = None,
     hosts: Hosts = ONE_HOST,
     stopping: Callable[[], bool] = lambda: False,
+    stepped: Callable[[Position], None] = lambda _: None,
 ) -> F32:
     """Trains the network and leaves it with the parameters of its best epoch: the one whose
     validation rows say so by the monitored figure, or the last without validation rows.
@@ -185,6 +197,8 @@ def descend(
     orders, those of validation too, for as many epochs as were best, and ends with the mean of the
     parameters of all: chance in the order averages out (bagging, Breiman 1996, by orders instead of
     samples). Of these descents the last epoch alone is reported.
+
+    After each step `stepped` hears how far it is.
 
     All hosts make the same steps and hear the same figures, so that all end with the same
     parameters. Each goes on from the checkpoint in its own folder. The first host writes them,
@@ -206,6 +220,7 @@ def descend(
             checkpoints.save(progress.state() | steps.state(loss))
 
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
+
     while progress.descent < task.descents:
         learnt = split.whole() if progress.descent else split
         optimizer = task.optimizer(
@@ -218,7 +233,7 @@ def descend(
             state = None
         while progress.goes_on():
             try:
-                epoch = _epoch(task, learnt, progress, size, steps, hosts)
+                epoch = _epoch(task, learnt, progress, size, steps, hosts, stepped)
             except Stopped:
                 keep(steps)
                 raise
@@ -236,7 +251,13 @@ def descend(
 
 
 def _epoch(
-    task: Task, split: Split, progress: _Progress, size: int, steps: Steps, hosts: Hosts
+    task: Task,
+    split: Split,
+    progress: _Progress,
+    size: int,
+    steps: Steps,
+    hosts: Hosts,
+    stepped: Callable[[Position], None],
 ) -> Epoch:
     """What is left of one pass over the training rows, and a look at the validation rows."""
     began = time.perf_counter()
@@ -251,6 +272,7 @@ def _epoch(
         steps.step(rows, progress.epoch + progress.steps / len(batches))
         progress.steps += 1
         learnt += len(rows)
+        stepped(Position(progress.descent + 1, task.descents, number, progress.steps, len(batches)))
         if steps.stopped:
             raise Stopped
     train_loss = steps.loss() / len(order)
