@@ -124,28 +124,37 @@ class Spinner:
         else:
             self._shown.console.print(line, markup=False, soft_wrap=True)
 
-    def now(self, text: str) -> None:
-        """What goes on from now on."""
+    def now(self, text: str, done: int = 0, of: int | None = None) -> None:
+        """What goes on from now on, and how many of how many parts of it are done."""
         if self._shown is not None:
-            self._shown.update(self._shown.task_ids[0], description=text)
+            task = self._shown.task_ids[0]
+            self._shown.update(task, description=text, completed=done, total=of)
 
 
 @contextlib.contextmanager
-def spinner(text: str) -> Iterator[Spinner]:
-    """What goes on at first, until it has ended."""
+def spinner(text: str, has_bar: bool = False) -> Iterator[Spinner]:
+    """What goes on at first, until it has ended; with a bar for what has parts."""
     if not is_live(sys.stderr):
         yield Spinner()
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
+        *((BarColumn(), TaskProgressColumn()) if has_bar else ()),
         TimeElapsedColumn(),
         console=console(sys.stderr),
         redirect_stdout=False,
         redirect_stderr=False,
         transient=True,
     ) as shown:
-        shown.add_task(text)
+        shown.add_task(text, total=None)
         yield Spinner(shown)

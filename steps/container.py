@@ -34,16 +34,19 @@ class Container:
     root: Path
     meeting: str = ""  # `address:port` of the first of several hosts; empty: its name says it
     expects_gpu: bool = False  # its image is one for machines with a GPU
+    shows_progress: bool = False  # somebody watches the job
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Container:
         """The job of this process; outside a container `SAGEMAKER_BASE_DIR` moves the root, and
         `CLAIMFLOW_MEETING` says where hosts meet whose names nobody resolves. An image for GPUs
-        asks the machine for them by `NVIDIA_VISIBLE_DEVICES`."""
+        asks the machine for them by `NVIDIA_VISIBLE_DEVICES`. `CLAIMFLOW_PROGRESS` asks for lines
+        on how far a training is, which nobody wants in a log that is kept."""
         return cls(
             Path(environment.get("SAGEMAKER_BASE_DIR", "/opt/ml")),
             environment.get("CLAIMFLOW_MEETING", ""),
             environment.get("NVIDIA_VISIBLE_DEVICES", "none") not in ("", "none", "void"),
+            environment.get("CLAIMFLOW_PROGRESS") == "1",
         )
 
     def channel(self, name: str) -> Path:

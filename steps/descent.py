@@ -84,6 +84,10 @@ class Position:
     steps: int  # in this epoch
 
 
+def unwatched(_: Position) -> None:
+    """Does not care how far a training is."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A network and the rows of a data set that it learns from."""
@@ -188,7 +192,7 @@ def descend(
     checkpoints: Checkpoints | None = None,
     hosts: Hosts = ONE_HOST,
     stopping: Callable[[], bool] = lambda: False,
-    stepped: Callable[[Position], None] = lambda _: None,
+    stepped: Callable[[Position], None] = unwatched,
 ) -> F32:
     """Trains the network and leaves it with the parameters of its best epoch: the one whose
     validation rows say so by the monitored figure, or the last without validation rows.

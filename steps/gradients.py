@@ -45,6 +45,7 @@ class Steps:
         )
         self._half = HalfPrecision(self._trainer) if task.half else None
         self._losses = [mx.nd.zeros(1, ctx=context) for context in self._contexts]
+        self._last: list[Any] = []  # the last step's losses
 
     def step(self, rows: I64, gone: float) -> None:
         """Learns from the rows when `gone` epochs are done."""
@@ -66,6 +67,11 @@ class Steps:
             ]
             scaled = self._half.scaled(losses) if self._half else losses
         autograd.backward(scaled)
+        # MXNet computes in the background. It may be one step behind: more gains nothing, and a
+        # stop would have to wait for them all.
+        for loss in self._last:
+            loss.wait_to_read()
+        self._last = losses
         if self._half:
             self._half.unscale()
         self._trainer.allreduce_grads()

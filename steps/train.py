@@ -21,6 +21,7 @@ from steps.container import Container, noted_stops, run_step
 from steps.distributed import Hosts, joined
 from steps.errors import InputError
 from steps.hyperparameters import Hyperparameters, NetworkHyperparameters, parse
+from steps.progress import Progress
 from steps.table import Table, read_table, sort_labels
 from steps.tracking import Run, TrackingSettings, tracking
 
@@ -108,9 +109,12 @@ def _learn(
         if hosts.number == 0:
             _report(epoch, run)
 
-    # Of the first descent, which alone has not learnt from the validation rows.
+    stepped = Progress().show if container.shows_progress else descent.unwatched
     with noted_stops() as stopping:
-        scores = descent.descend(task, split, settings, report, checkpoints, hosts, stopping)
+        # Of the first descent, which alone has not learnt from the validation rows.
+        scores = descent.descend(
+            task, split, settings, report, checkpoints, hosts, stopping, stepped
+        )
     if hosts.number:
         return
     task = replace(task, network=task.finish(task.network))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.cli import FAILED
 from pipelines.cli.shared import given_parameters, json_option, print_json
 from pipelines.plain_text import plain
-from pipelines.terminal import Spinner, spinner
+from pipelines.terminal import Spinner, is_live, spinner
 from pipelines.tuning import KINDS
 
-_EPOCH = re.compile(r"epoch=(\d+) ")
+if TYPE_CHECKING:
+    from pipelines.local.train_here import Position
 
 
 @click.command("train")
@@ -79,9 +79,17 @@ def command(
     folder = output or Path("models") / kind
     began = time.monotonic()
     try:
-        with spinner(f"{kind}: begins") as shown:
-            tell = _heard(shown, kind)
-            model = train_here(settings, file, hyperparameters, folder, checkpoints, tell)
+        with spinner(f"{kind}: reads and prepares", has_bar=True) as shown:
+            stepped = _drawn(shown, kind) if is_live(sys.stderr) else None
+            model = train_here(
+                settings,
+                file,
+                hyperparameters,
+                folder,
+                checkpoints,
+                lambda line: shown.say(plain(line)),
+                stepped,
+            )
     except TrainingFailedError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
@@ -92,15 +100,15 @@ def command(
     _tell(folder / "model.tar.gz", model, time.monotonic() - began, as_json)
 
 
-def _heard(shown: Spinner, kind: str) -> Callable[[str], None]:
-    """Shows what a training prints, and under it, on a terminal, how far it is."""
+def _drawn(shown: Spinner, kind: str) -> Callable[[Position], None]:
+    """Draws how far a training is."""
 
-    def tell(line: str) -> None:
-        shown.say(plain(line))
-        if found := _EPOCH.match(line):
-            shown.now(f"{kind}: epoch {int(found.group(1)) + 1}")
+    def stepped(at: Position) -> None:
+        descent = f"descent {at.descent} of {at.descents}, " if at.descents > 1 else ""
+        # An epoch is not done with its last step: the look at the validation rows follows.
+        shown.now(f"{kind}: {descent}epoch {at.epoch}", at.step, at.steps + 1)
 
-    return tell
+    return stepped
 
 
 def _tell(path: Path, model: dict[str, Any], seconds: float, as_json: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +30,19 @@ from pipelines.settings import Settings
 
 _ERROR = "error: "  # what a step's last line begins with, where its input is at fault
 _LONGEST = 30 * 24 * 3600.0  # seconds
+_PROGRESS = "CLAIMFLOW_PROGRESS"  # what `steps.progress` reads
+_POSITION = re.compile(r"step=(\d+) of=(\d+) epoch=(\d+) descent=(\d+) descents=(\d+)")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training is. Everything counts from 1."""
+
+    step: int
+    steps: int
+    epoch: int
+    descent: int
+    descents: int
 
 
 class TrainingFailedError(Exception):
@@ -41,6 +56,7 @@ def train_here(
     folder: Path,
     checkpoints: Path | None,
     tell: Callable[[str], None],
+    stepped: Callable[[Position], None] | None = None,
 ) -> dict[str, Any]:
     """Trains on a file, and leaves the artifact in a folder as `model.tar.gz`; its description.
 
@@ -48,6 +64,7 @@ def train_here(
     ----------
     checkpoints: a folder for what an interrupted training goes on from.
     tell: hears each line that the training prints.
+    stepped: hears about every second how far it is.
 
     Raises
     ------
@@ -64,13 +81,14 @@ def train_here(
     with tempfile.TemporaryDirectory(prefix="train-") as temporary, _interruption() as stop:
         root = Path(temporary)
         _make_folders(root, file, hyperparameters, checkpoints)
-        said = _Lines(tell)
+        said = _Lines(tell, stepped)
+        watched = {_PROGRESS: "1"} if stepped else {}
         task = Task(
             image=TARGET,
             arguments=["train"],
             entrypoint=None,
             # The code's version is part of what tells one training's checkpoint from another's.
-            environment={"CLAIMFLOW_CODE_VERSION": tag},
+            environment={"CLAIMFLOW_CODE_VERSION": tag, **watched},
             folder=Path.cwd(),  # paths among the hyperparameters are the user's
             timeout=_LONGEST,
             mounts=(Mount(ML, root),),
@@ -93,11 +111,16 @@ def train_here(
 class _Lines:
     """What a training prints; a last line that its input is at fault is kept back."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], None], stepped: Callable[[Position], None] | None
+    ) -> None:
+        self._tell, self._stepped = tell, stepped
         self.error = ""
 
     def hear(self, line: str) -> None:
+        if self._stepped and (found := _POSITION.fullmatch(line)):
+            self._stepped(Position(*map(int, found.groups())))
+            return
         if self.error:
             self._tell(_ERROR + self.error)  # it was not the last
         self.error = line.removeprefix(_ERROR) if line.startswith(_ERROR) else ""

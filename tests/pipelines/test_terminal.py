@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.terminals import on_a_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = b"\x1b"
@@ -35,6 +36,10 @@ def show():
     with spinner("waits") as shown:
         shown.say("one [x] line")
         shown.now("waits on")
+    with spinner("begins", has_bar=True) as shown:
+        for done in range(21):
+            shown.now(f"part {done} [x]", done, 20)
+            time.sleep(0.02)
     step = lambda state: StepStatus("Train", "TrainingJob", state)
     follow(ExecutionStatus("arn/run", s, "", [step(s)]) for s in ("Executing", "Succeeded"))
     click.echo(click.style("the end", fg="red"))
@@ -49,29 +54,9 @@ def environment(**variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100", **variables}
 
 
-def on_a_terminal(**variables: str) -> bytes:
+def shown_live(**variables: str) -> bytes:
     """What the program writes on a terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment(**variables),
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # the program has ended
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    assert process.wait(60) == 0, shown
-    return shown
+    return on_a_terminal([sys.executable, "-c", PROGRAM], environment(**variables))
 
 
 def in_a_pipe(**variables: str) -> bytes:
@@ -88,17 +73,18 @@ def in_a_pipe(**variables: str) -> bytes:
 
 
 def test_a_terminal_gets_bars_and_tables_that_are_drawn_in_place_and_colours() -> None:
-    shown = on_a_terminal(TERM="xterm-256color")
+    shown = shown_live(TERM="xterm-256color")
     assert b"\x1b[1A" in shown or b"\x1b[2K" in shown  # a line that is drawn again
     assert COLOUR.search(shown)
     for part in (b"a [x] file.csv", b"40.0/40.0 MB", b"MB/s", b"one [x] line", b"waits on"):
         assert part in shown
+    assert re.search(rb"part 1\d \[x\].* [5-9]\d%", shown)
     assert b"small.csv" not in shown
     assert b"csv\x1b[31m" not in shown
 
 
 def test_no_color_takes_the_colours_away_and_leaves_the_bars() -> None:
-    shown = on_a_terminal(TERM="xterm-256color", NO_COLOR="1")
+    shown = shown_live(TERM="xterm-256color", NO_COLOR="1")
     assert not COLOUR.search(shown)
     assert b"\x1b[2K" in shown
     assert b"the end" in shown
@@ -106,7 +92,7 @@ def test_no_color_takes_the_colours_away_and_leaves_the_bars() -> None:
 
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TERM": "unknown"}])
 def test_a_dumb_terminal_gets_plain_lines(variables: dict[str, str]) -> None:
-    shown = on_a_terminal(**variables)
+    shown = shown_live(**variables)
     assert ESCAPE not in shown
     assert b"100 % of 40 MB" in shown
     assert b"Succeeded" in shown
@@ -118,6 +104,7 @@ def test_a_pipe_never_gets_an_escape_sequence(variables: dict[str, str]) -> None
     assert ESCAPE not in shown and b"\r" not in shown
     lines = shown.decode().splitlines()
     assert sum(line.startswith("a [x] file.csv") for line in lines) == 10
+    assert not any("part" in line for line in lines)
     assert "one [x] line" in lines
     assert [line.split()[1] for line in lines if line.startswith("Train")] == [
         "Executing",

@@ -22,6 +22,7 @@ from pipelines.images import image
 from pipelines.local.environments import Environment, Environments
 from pipelines.local.predict_here import TARGET
 from tests.steps.small_models import claims, write_table
+from tests.terminals import on_a_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +55,7 @@ def test_a_trained_model_predicts(tmp_path: Path, labelled: Path) -> None:
     done = train(labelled, "--output", "model", "-p", "epochs=2")
     assert done.exit_code == 0, done.output
     assert "epoch=1 train_loss=" in done.stderr and "epoch=1" not in done.stdout
+    assert "step=" not in done.output and "\x1b" not in done.output
     assert "ngram: 4 labels, 270 rows for training and 30 for validation" in done.stdout
     assert "validation accuracy" in done.stdout
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.tar.gz"}
@@ -129,21 +131,40 @@ def test_a_fault_of_ours_is_told_with_its_traceback_and_exit_code_1(
     assert done.stderr.splitlines()[-1] == "error: the training failed with exit code 1"
 
 
+# `claimflow`, in the environment of the tests.
+SCRIPT = f"""
+import sys
+from pathlib import Path
+from pipelines.cli import main
+from pipelines.images import image
+from pipelines.local.environments import Environment, Environments
+found = Environment(image({TARGET!r}), Path(sys.prefix), Path("code").resolve())
+Environments.find = lambda _self, _uri: found
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("descents", "words"), [("1", "ngram: epoch 1 "), ("3", "ngram: descent 1 of 3, epoch 1 ")]
+)
+def test_a_terminal_is_shown_a_bar_of_how_far_the_training_is(
+    labelled: Path, descents: str, words: str
+) -> None:
+    given = ["train", "--train", str(labelled), "-p", "epochs=1", "-p", f"descents={descents}"]
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    variables["TERM"] = "xterm-256color"
+    shown = on_a_terminal([sys.executable, "-c", SCRIPT, *given], variables).decode()
+    for each in ("ngram: reads and prepares", words, "epoch=1 train_loss=", "rows for training"):
+        assert each in shown
+    assert re.search(r"\d%", shown) and "step=" not in shown
+
+
 def interrupted(file: Path, at: str) -> list[str]:
     """What a long training said that was interrupted as from a terminal, where SIGINT reaches all
     processes of the group, as soon as it said a line that begins so."""
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from pipelines.cli import main\n"
-        "from pipelines.images import image\n"
-        "from pipelines.local.environments import Environment, Environments\n"
-        f"found = Environment(image({TARGET!r}), Path(sys.prefix), Path('code').resolve())\n"
-        "Environments.find = lambda _self, _uri: found\n"
-        "main()"
-    )
     given = ("train", "--train", str(file), "-p", "epochs=1000", "-p", "patience=1000")
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *given, "--checkpoints", "kept"],
+        [sys.executable, "-c", SCRIPT, *given, "--checkpoints", "kept"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
