@@ -5,32 +5,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipelines.aws import Aws
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.logs import JOB_GROUPS, last_lines
 
-_EPOCH = re.compile(r"epoch=(\d{1,6})((?: \w+=[0-9.eE+-]+)+)$")
+_EPOCH = re.compile(r"(?:descent=(\d{1,6}) )?epoch=(\d{1,6})((?: \w+=[0-9.eE+-]+)+)$")
 _TOLD = {  # of the newest epoch
     "val_accuracy": "validation accuracy {:.4f}",
     "train_loss": "training loss {:.4f}",
+    "loss": "training loss {:.4f}",  # of a later descent
     "samples_per_s": "{:,.0f} rows/s",
 }
 
 
+@dataclass(frozen=True)
+class _Epoch:
+    descent: int
+    number: int
+    figures: dict[str, float]
+
+
 def epochs(lines: Iterable[str]) -> dict[int, dict[str, float]]:
-    """The figures of each epoch; one that was resumed may tell an epoch twice, and the later one
-    counts."""
-    found: dict[int, dict[str, float]] = {}
-    for line in lines:
-        told = _EPOCH.fullmatch(line)
-        if told:
-            pairs = (one.split("=") for one in told[2].split())
-            figures = {name: _number(figure) for name, figure in pairs}
-            found[int(told[1])] = {
-                name: figure for name, figure in figures.items() if math.isfinite(figure)
-            }
+    """The figures of each epoch of the first descent, the only one that validation rows judge; one
+    that was resumed may tell an epoch twice, and the later one counts."""
+    found = {one.number: one.figures for one in _told(lines) if one.descent == 1}
     return dict(sorted(found.items()))
 
 
@@ -51,12 +51,26 @@ class TrainingProgress:
             return step
         job = step.job.rpartition("/")[2]
         lines, _ = last_lines(self._logs, JOB_GROUPS["training-job"], job)
-        found = epochs(lines)
-        if not found:
-            return step
-        epoch, figures = max(found.items())
-        words = (form.format(figures[name]) for name, form in _TOLD.items() if name in figures)
-        return replace(step, progress=", ".join([f"epoch {epoch}", *words]))
+        found = sorted(_told(lines), key=lambda one: (one.descent, one.number))
+        return replace(step, progress=_in_words(found[-1])) if found else step
+
+
+def _told(lines: Iterable[str]) -> Iterator[_Epoch]:
+    for line in lines:
+        found = _EPOCH.fullmatch(line)
+        if found:
+            pairs = (one.split("=") for one in found[3].split())
+            figures = {name: _number(figure) for name, figure in pairs}
+            finite = {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+            yield _Epoch(int(found[1] or 1), int(found[2]), finite)
+
+
+def _in_words(epoch: _Epoch) -> str:
+    place = f"descent {epoch.descent}, " if epoch.descent > 1 else ""
+    words = (
+        form.format(epoch.figures[name]) for name, form in _TOLD.items() if name in epoch.figures
+    )
+    return ", ".join([f"{place}epoch {epoch.number}", *words])
 
 
 def _number(figure: str) -> float:

@@ -35,6 +35,7 @@ LOG = [
     "vectors for 2 of 3 words",
     "epoch=1 train_loss=0.5 samples_per_s=9",
     "epoch=2 train_loss=0.4",
+    "descent=2 epoch=1 loss=0.3",
 ]
 
 
@@ -89,7 +90,7 @@ def test_how_far_a_training_is_comes_from_its_log(deployment: Deployment) -> Non
     now = int(time.time() * 1000)
     events = [{"timestamp": now + n, "message": line} for n, line in enumerate(LOG)]
     told = []
-    for count, step in ((1, training()), (2, training()), (3, training()), (3, training("Failed"))):
+    for count, step in (*((count, training()) for count in (1, 2, 3, 4)), (4, training("Failed"))):
         logs.put_log_events(
             logGroupName=group, logStreamName=stream, logEvents=events[count - 1 : count]
         )
@@ -99,6 +100,7 @@ def test_how_far_a_training_is_comes_from_its_log(deployment: Deployment) -> Non
         "",
         "epoch 1, training loss 0.5000, 9 rows/s",
         "epoch 2, training loss 0.4000",
+        "descent 2, epoch 1, training loss 0.3000",
         "",
     ]
 
