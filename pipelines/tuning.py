@@ -80,8 +80,9 @@ RANGES: dict[str, dict[str, Range | Choice]] = {
     },
 }
 KINDS = tuple(sorted(RANGES))
-# A training's last line tells the figures of the parameters that it keeps, of its best epoch; the
-# lines before, those of each epoch. SageMaker takes the last figure for that of the training.
+# A training's last line tells the figures of its best epoch, where it makes several descents of the
+# first, which has not learnt from the validation rows; the lines before, those of each epoch.
+# SageMaker takes the last figure for that of the training.
 OBJECTIVES = {
     "accuracy": r"val[a-z]*_accuracy=([0-9.eE+-]+)",
     "macro_f1": r"val[a-z]*_macro_f1=([0-9.eE+-]+)",

@@ -58,8 +58,9 @@ def command(
     """Train a model here, without pipeline and without any cloud.
 
     The file is CSV (gzip, xz or plain). No test set is looked at: the figures are those of the rows
-    that are kept for validation. `claimflow predict FILE --model FOLDER` uses the model. The kind
-    bert needs -p pretrained_folder=FOLDER, and textcnn takes -p vectors_file=FILE.
+    that are kept for validation. Once these have judged it, ngram learns from them, too.
+    `claimflow predict FILE --model FOLDER` uses the model. The kind bert needs
+    -p pretrained_folder=FOLDER, and textcnn takes -p vectors_file=FILE.
 
     \b
     Example:

@@ -104,6 +104,8 @@ def _observed(found: Lineage) -> str:
             f": {data['training_rows']:,} to learn from, and {data['validation_rows']:,} to choose "
             "the confidences and the threshold for review by"
         )
+        if facts.descents(found) > 1:
+            told += ", which it learnt from afterwards, too"
     return f"{told}."
 
 

@@ -240,5 +240,11 @@ def model_info(found: Lineage) -> Document:
     return info if isinstance(info, dict) else {}
 
 
+def descents(found: Lineage) -> int:
+    """Whose mean the model is. All but the first learnt from the validation rows, too."""
+    number = (model_info(found).get("hyperparameters") or {}).get("descents")
+    return number if isinstance(number, int) else 1
+
+
 def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

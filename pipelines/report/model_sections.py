@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.page import described, folded, name, paragraph, scrolled, table, text
-from pipelines.registry import tables
+from pipelines.registry import facts, tables
 from pipelines.report.charts import Interval, Line, calibration, curves, intervals
 from pipelines.report.run import Run
 
@@ -49,6 +49,7 @@ def learning(run: Run) -> str:
     best = _best(run)
     return (
         (paragraph(best) if best else "")
+        + (paragraph(_others(run)) if facts.descents(run.lineage) > 1 else "")
         + f'<div class="charts">{charts}</div>'
         + folded("Each epoch as a table", table("What Train printed", header, rows))
     )
@@ -62,6 +63,13 @@ def _best(run: Run) -> str:
     return (
         f"{len(run.epochs)} {'epoch' if len(run.epochs) == 1 else 'epochs'}; the loss on the "
         f"validation rows was least after epoch {best}: {losses[best]:.4f}."
+    )
+
+
+def _others(run: Run) -> str:
+    return (
+        f"The model is the mean of {facts.descents(run.lineage)} descents; these figures are of "
+        "the first, the only one that did not learn from the validation rows, too."
     )
 
 

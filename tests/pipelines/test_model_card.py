@@ -180,6 +180,17 @@ def test_a_card_of_an_old_evaluation_leaves_out_what_it_did_not_measure() -> Non
     assert "gains" not in accuracy.note
 
 
+@pytest.mark.parametrize("descents", [None, 1, 3])
+def test_a_card_says_whether_the_validation_rows_were_learnt_from_too(descents: int | None) -> None:
+    found = lineage()
+    found.evaluation["challenger"]["model"]["hyperparameters"] = (
+        {} if descents is None else {"descents": descents}
+    )
+    told = content(found)["training_details"]["training_observations"]
+    assert "1,080 to learn from, and 120 to choose" in told
+    assert ("which it learnt from afterwards, too." in told) == (descents == 3)
+
+
 def test_the_limits_are_the_weak_points_of_this_very_model() -> None:
     told = " ".join(limits(lineage()))
     assert "fewer than 50 rows: fire (12)" in told

@@ -365,6 +365,13 @@ def test_the_drawings_place_what_they_show() -> None:
     assert float(dot) < 200, "left of the middle is worse"
 
 
+def test_the_epochs_of_a_mean_of_descents_are_said_to_be_of_the_first() -> None:
+    run = measured()
+    assert "descents" not in shown(run)
+    run.lineage.evaluation["challenger"]["model"]["hyperparameters"] = {"descents": 3}
+    assert "The model is the mean of 3 descents; these figures are of the first" in shown(run)
+
+
 def test_the_epochs_are_read_out_of_the_log() -> None:
     lines = [
         "[15:47:05] ../src/operator/utils.h:472: Optimizer with lazy_update",
@@ -373,6 +380,7 @@ def test_the_epochs_are_read_out_of_the_log() -> None:
         "epoch=2 train_loss=0.3",  # after a resume
         "epoch=3 train_loss=1e999",
         "epoch=3x train_loss=1",
+        "descent=2 epoch=1 loss=0.1",
         "validation_accuracy=0.9",
     ]
     found = epochs(lines)
