@@ -18,6 +18,7 @@ import click
 
 from pipelines.aws import Aws, download_folder, readable_errors
 from pipelines.control import Control, build_definition, check_file
+from pipelines.counts import many
 from pipelines.data.labelled_file import GZIP
 from pipelines.data.sample import write_sample
 from pipelines.deployment import image_builds
@@ -183,8 +184,8 @@ def _predict(place: Aws, new: Path, output: Path, version: int) -> None:
         raise UserError(f"{new}: {manifest.get('reason', 'it could not be read')}")
     _say(
         "Predictions",
-        f"{manifest['rows_in']} rows in, {manifest['predicted']} predicted "
-        f"({manifest['for_review']} for a person to look at), {manifest['rejected']} rejected, "
+        f"{many(manifest['rows_in'], 'row')} in, {manifest['predicted']:,} predicted "
+        f"({manifest['for_review']:,} for a person to look at), {manifest['rejected']:,} rejected, "
         f"by model version {version}",
     )
     _show_some(folder, place.settings.text_column)
@@ -233,7 +234,7 @@ def _tell_figures(evaluation: dict[str, Any] | None) -> None:
     challenger, champion = evaluation["challenger"], evaluation["champion"]
     _say(
         "Figures",
-        f"on {challenger['rows']} test rows: accuracy {challenger['accuracy']:.4f}, "
+        f"on {many(challenger['rows'], 'test row')}: accuracy {challenger['accuracy']:.4f}, "
         f"macro F1 {challenger['macro_f1']:.4f}, "
         f"calibration error {challenger['calibration_error']:.4f}",
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
+from pipelines.counts import many
 from pipelines.execution_status import StepStatus
 from pipelines.job_costs import PRICES_OF, JobCost
 from pipelines.retraining import Report, is_train_cached
@@ -184,8 +185,9 @@ def _certainty(comparison: Mapping[str, Any]) -> Iterator[str]:
         return  # an execution of an older version of the pipeline has no intervals
     f1 = comparison["macro_f1"]
     yield (
-        f"On the same rows, only this model is right {comparison['only_challenger_right']} times "
-        f"and only the champion {comparison['only_champion_right']} times (McNemar's test: "
+        "On the same rows, only this model is right "
+        f"{many(comparison['only_challenger_right'], 'time')} and only the champion "
+        f"{many(comparison['only_champion_right'], 'time')} (McNemar's test: "
         f"p = {comparison['p_value']:.3g}). With 95 % confidence the loss of accuracy is between "
         f"{comparison['regression_low']:+.4f} and {comparison['regression_high']:+.4f}, and macro "
         f"F1 changes by {f1['low']:+.4f} to {f1['high']:+.4f}."
@@ -208,7 +210,8 @@ def _classes(evaluation: Mapping[str, Any]) -> str:
         rows.append([label, str(one["support"]), *recalls, f"{change:+.4f}", word])
     head = ["class", "rows", "recall", "champion's", "difference", ""]
     left = len(ordered) - len(shown)
-    more = f"\n\n{left} classes between them are left out." if left else ""
+    between = "class between them is" if left == 1 else "classes between them are"
+    more = f"\n\n{left} {between} left out." if left else ""
     return "### Classes\n\n" + _table(head, rows) + more
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from pipelines.aws import Aws
+from pipelines.counts import many
 from pipelines.errors import NotThereError, UserError
 
 INCOMING = "incoming/"
@@ -95,11 +96,12 @@ class UploadState:
         """The state, and of a predicted file how many rows."""
         if self.state != "predicted" or self.manifest is None:
             return self.words
-        told = f"predicted: {self.manifest['predicted'] or 'none of the'} rows"
+        predicted = self.manifest["predicted"]
+        told = f"predicted: {many(predicted, 'row') if predicted else 'none of the rows'}"
         if self.manifest["for_review"]:
-            told += f", {self.manifest['for_review']} for review"
+            told += f", {self.manifest['for_review']:,} for review"
         if self.manifest["rejected"]:
-            told += f", {self.manifest['rejected']} rejected"
+            told += f", {self.manifest['rejected']:,} rejected"
         return told
 
     def document(self) -> dict[str, Any]:

@@ -281,4 +281,4 @@ def test_the_demo_on_imdb_reaches_ninety_per_cent(line: Line) -> None:
     found = re.search(r"accuracy (0\.\d+)", said)
     assert found, said
     assert float(found.group(1)) >= 0.90
-    assert "25000 rows in" in said
+    assert "25,000 rows in" in said

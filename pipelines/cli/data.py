@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli import data_versions
-from pipelines.cli.data_versions import many, sized
+from pipelines.cli.data_versions import sized
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 from pipelines.terminal import progress
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
@@ -84,11 +85,6 @@ def diff(old: str | None, new: str | None, as_json: bool) -> None:
     _tell_diff("test", found["test"])
     if found["test"].is_changed:
         click.echo("models from before and after are measured on different rows")
-
-
-def many(number: int, thing: str) -> str:
-    """A number of things, in words."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def sized(files: Sequence[LabelledFile]) -> str:

@@ -10,6 +10,7 @@ import click
 
 from pipelines.cli import FAILED, WAITING
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 from pipelines.terminal import progress, spinner
 
@@ -84,18 +85,17 @@ def _tell(
         print_json({"manifest": manifest, "files": [str(path) for path in paths]})
     elif manifest["outcome"] == "succeeded":
         click.echo(
-            f"{manifest['rows_in']} rows: {manifest['predicted']} predicted "
-            f"({manifest['for_review']} for a person to look at), "
-            f"{manifest['rejected']} rejected"
+            f"{many(manifest['rows_in'], 'row')}: {manifest['predicted']:,} predicted "
+            f"({manifest['for_review']:,} for a person to look at), "
+            f"{manifest['rejected']:,} rejected"
         )
         for path in paths:
             click.echo(str(path))
         reasons = reject_reasons(folder)
         for reason, count in reasons.most_common(SHOWN):
-            rows = "row" if count == 1 else "rows"
-            click.echo(f"rejected: {count} {rows}: {plain(reason)}", err=True)
+            click.echo(f"rejected: {many(count, 'row')}: {plain(reason)}", err=True)
         if len(reasons) > SHOWN:
-            more = f"{len(reasons) - SHOWN} more reasons"
+            more = many(len(reasons) - SHOWN, "more reason")
             click.echo(f"rejected: for {more}, see {folder / 'rejects.csv'}", err=True)
     if manifest["outcome"] != "succeeded":
         reason = str(manifest.get("reason") or "it could not be read")

@@ -11,6 +11,7 @@ import click
 
 from pipelines.cli import FAILED, REJECTED
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 
 if TYPE_CHECKING:
@@ -290,11 +291,12 @@ def _warn_of_more(recent: Recent) -> None:
 
 
 def _tell_drift(found: Drift) -> None:
-    others = f" ({found.others} files of other versions left out)" if found.others else ""
+    others = f" ({many(found.others, 'file')} of other versions left out)" if found.others else ""
     if found.level == "unknown":
         click.echo(f"nothing to compare: {found.why_unknown}{others}")
         return
-    click.echo(f"{found.rows:,} rows in {found.files} files, model version {found.version}{others}")
+    counted = f"{many(found.rows, 'row')} in {many(found.files, 'file')}"
+    click.echo(f"{counted}, model version {found.version}{others}")
     for name, index in (("labels", found.labels), ("confidences", found.confidences)):
         if index:
             click.echo(f"{name:<12} {index.value:.3f}  {_meaning(index)}")

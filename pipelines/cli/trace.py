@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipelines.cli.shared import aws, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 
 _MOST_FILES = 20  # of the data that are listed for people
@@ -78,7 +79,7 @@ def _line(one: Any) -> str:
     if not isinstance(one, dict):
         return str(one)
     if "key" in one:  # a file of the data
-        rows = "" if one["rows"] is None else f"  {one['rows']} rows"
+        rows = "" if one["rows"] is None else f"  {many(one['rows'], 'row')}"
         return f"{one['key']}{rows}  version {one['version_id']}  sha256 {one['sha256'][:16]}"
     cached = f"  cached from {one['cached_from']}" if one.get("cached_from") else ""
     told = (f"{one['name']} {one['status']}", one.get("image"), one.get("job"))
@@ -86,5 +87,5 @@ def _line(one: Any) -> str:
 
 
 def _result(one: dict[str, Any]) -> str:
-    rows = f"  {one['predicted']} of {one['rows_in']} rows" if "rows_in" in one else ""
+    rows = f"  {one['predicted']:,} of {many(one['rows_in'], 'row')}" if "rows_in" in one else ""
     return f"{one['submitted_at']}  {one['outcome']}{rows}  {one['file']} → {one['results']}"

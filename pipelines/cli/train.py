@@ -12,6 +12,7 @@ import click
 
 from pipelines.cli import FAILED
 from pipelines.cli.shared import given_parameters, json_option, print_json
+from pipelines.counts import many
 from pipelines.plain_text import plain
 from pipelines.terminal import Spinner, is_live, spinner
 from pipelines.tuning import KINDS
@@ -128,8 +129,9 @@ def _tell(path: Path, model: dict[str, Any], seconds: float, as_json: bool) -> N
         )
         return
     click.echo(
-        f"{model['kind']}: {len(model['labels'])} labels, {rows['training_rows']} rows for "
-        f"training and {rows['validation_rows']} for validation, {seconds:.1f} s"
+        f"{model['kind']}: {len(model['labels'])} labels, "
+        f"{many(rows['training_rows'], 'row')} for training and "
+        f"{rows['validation_rows']:,} for validation, {seconds:.1f} s"
     )
     for name, value in figures.items():
         click.echo(f"  {name.replace('_', ' '):<30} {value:.4f}")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pipelines.aws import Aws
+from pipelines.counts import many
 from pipelines.deployment.adoption import bucket_key
 from pipelines.deployment.deploy import Deployer, StackError
 from pipelines.deployment.stacks import STACKS, Plan, Stack
@@ -40,10 +41,11 @@ class Holding:
     @property
     def sentence(self) -> str:
         if self.kind == "bucket":
-            return f"bucket {self.name}: {self.count} versions of objects, {_bytes(self.size)}"
+            counted = f"{many(self.count, 'version')} of objects"
+            return f"bucket {self.name}: {counted}, {_bytes(self.size)}"
         if self.kind == "images":
-            return f"repository {self.name}: {self.count} images, {_bytes(self.size)}"
-        return f"model registry {self.name}: {self.count} versions"
+            return f"repository {self.name}: {many(self.count, 'image')}, {_bytes(self.size)}"
+        return f"model registry {self.name}: {many(self.count, 'version')}"
 
 
 class Contents:
@@ -76,7 +78,7 @@ class Contents:
         for name in self._buckets:
             deleted = self._empty(name)
             if deleted:
-                tell(f"bucket {name}: {deleted} versions deleted")
+                tell(f"bucket {name}: {many(deleted, 'version')} deleted")
         for name in self._repositories:
             images = [one["imageDigest"] for one in self._images(name)]
             for begin in range(0, len(images), IMAGES_AT_ONCE):

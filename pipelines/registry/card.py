@@ -11,6 +11,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from pipelines.counts import many
 from pipelines.registry import facts
 from pipelines.registry.facts import (
     ETHICS,
@@ -98,7 +99,7 @@ def _observed(found: Lineage) -> str:
     data = model_info(found).get("training_data") or {}
     if "rows" not in data:
         return ""
-    told = f"{data['rows']:,} labelled rows"
+    told = many(data["rows"], "labelled row")
     if "validation_rows" in data:
         told += (
             f": {data['training_rows']:,} to learn from, and {data['validation_rows']:,} to choose "
@@ -127,7 +128,7 @@ def _evaluation(found: Lineage) -> list[Document]:
     return [
         {
             "name": "held-out test set",
-            "evaluation_observation": f"Measured on the {rows:,} rows of the test set."
+            "evaluation_observation": f"Measured on the {many(rows, 'row')} of the test set."
             if rows
             else "",
             "evaluation_job_arn": cut(evaluate.job_arn, 256) if evaluate else "",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.counts import many
 from pipelines.data.versions import SETS, row_count
 
 if TYPE_CHECKING:
@@ -83,15 +84,15 @@ def limits(found: Lineage) -> list[str]:
         worst, label = min(seen)
         told.append(
             f"The label it misses most is {cut(label, 63)}: it finds {worst:.1%} of its "
-            f"{classes[label]['support']:,} test rows."
+            f"{many(classes[label]['support'], 'test row')}."
         )
     if error := challenger.get("calibration_error"):
         told.append(f"A confidence is off by {error:.3f} on average.")
     if rows := challenger.get("rows"):
         low, high = interval(challenger["accuracy"], rows)
         told.append(
-            f"All figures come from one test set of {rows:,} rows: the accuracy on many more rows "
-            f"of the same kind would lie between {low:.1%} and {high:.1%} (95 % interval)."
+            f"All figures come from one test set of {many(rows, 'row')}: the accuracy on many more "
+            f"rows of the same kind would lie between {low:.1%} and {high:.1%} (95 % interval)."
         )
     told.append("How it does on texts unlike the test set is not known.")
     return told

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.counts import many
 from pipelines.data.versions import SETS
 from pipelines.page import name, text
 from pipelines.registry import facts
@@ -36,7 +37,7 @@ def figures(found: Lineage, subject: str, champion: str, has_column: bool = Fals
         return None
     rows = found.evaluation["challenger"].get("rows", 0)
     has_champion = any(one.champion is not None for one in shown)
-    caption = f"On {rows:,} test rows" + (
+    caption = f"On {many(rows, 'test row')}" + (
         f", beside {champion}" if has_champion else "; there was no champion to compare"
     )
     compared = ["champion>"] if has_champion or has_column else []

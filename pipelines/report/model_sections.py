@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.counts import many
 from pipelines.page import described, folded, name, paragraph, scrolled, table, text
 from pipelines.registry import facts, tables
 from pipelines.report.charts import Interval, Line, calibration, curves, intervals
@@ -61,7 +62,7 @@ def _best(run: Run) -> str:
         return ""
     best = min(losses, key=lambda epoch: losses[epoch])
     return (
-        f"{len(run.epochs)} {'epoch' if len(run.epochs) == 1 else 'epochs'}; the loss on the "
+        f"{many(len(run.epochs), 'epoch')}; the loss on the "
         f"validation rows was least after epoch {best}: {losses[best]:.4f}."
     )
 
@@ -206,7 +207,7 @@ def sureness(run: Run) -> str:
         for one in bins
     ]
     told = " ".join(
-        f"Of {one.rows:,} rows with a confidence of about {one.confidence:.0%}, "
+        f"Of {many(one.rows, 'row')} with a confidence of about {one.confidence:.0%}, "
         f"{one.accuracy:.0%} are right."
         for one in bins
     )

@@ -83,7 +83,7 @@ def test_without_a_word_nothing_is_deleted(
     monkeypatch.setenv("CLAIMFLOW_PROJECT", "t")
     refused = CliRunner().invoke(claimflow, ["destroy", "--yes"])
     assert refused.exit_code == 1
-    for said in ("3 images", "2 versions", "1 versions of objects", "--delete-data"):
+    for said in ("3 images", "2 versions", "1 version of objects", "--delete-data"):
         assert said in refused.output
     other = CliRunner().invoke(claimflow, ["destroy", "--delete-data"], input="t-prod\n")
     assert other.exit_code == 1

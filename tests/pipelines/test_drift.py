@@ -218,6 +218,7 @@ def test_drift_is_told_in_words_and_by_the_exit_code(deployment: Deployment) -> 
     put(deployment, "a.csv", manifest({"theft": 9000, "fire": 1000}))
     done = CliRunner().invoke(command, ["drift"])
     assert done.exit_code == 3
+    assert done.output.startswith("10,000 rows in 1 file, model version 3\n")
     assert "theft: 5.0% in training, 90.0% now" in done.output
     assert "fire: 50.0% in training, 10.0% now" in done.output
     assert "train again" in done.output

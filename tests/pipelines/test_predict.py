@@ -80,6 +80,29 @@ def test_the_results_of_the_newest_attempt_are_fetched(
     assert (tmp_path / "out" / "predictions.csv").read_text("utf-8") == "text,label\nwater,leak\n"
 
 
+@pytest.mark.parametrize(
+    ("kinds", "told"), [(3, ""), (4, "for 1 more reason,"), (5, "for 2 more r")]
+)
+def test_the_commonest_reasons_of_rejected_rows_are_told_and_how_many_there_are_more(
+    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kinds: int,
+    told: str,
+) -> None:
+    rejects = ["blank", *(f"reason {letter}" for letter in "abcde"[:kinds])][:kinds]
+    rows = "".join(f"{number},{reason}\n" for number, reason in enumerate(["blank", *rejects]))
+
+    def react(upload: Upload) -> None:
+        prefix = deployment.record(upload.id)
+        deployment.settle(upload.id, prefix)
+        deployment.put("results", f"{prefix}rejects.csv", f"line,reason\n{rows}".encode())
+
+    done = predict(deployment, monkeypatch, tmp_path, react)
+    assert "rejected: 2 rows: blank\nrejected: 1 row: reason a\n" in done.output
+    assert told in done.output and ("more reason" in done.output) == bool(told)
+
+
 def test_a_failed_manifest_is_one_line(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

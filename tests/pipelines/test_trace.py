@@ -371,7 +371,7 @@ def test_people_read_the_trace_as_a_table(line: Line) -> None:
     for expected in (
         "model\n",
         "  cause            data\n",
-        "labelled/train/old claims.csv  1000 rows",
+        "labelled/train/old claims.csv  1,000 rows",
         "Train Succeeded",
         "predicted, newest first",
         "incoming/for people.csv",
