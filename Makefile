@@ -13,6 +13,9 @@ READY := .venv/.ready
 SCAN := .venv/scan
 TEMPLATES = $(wildcard */stack.yaml)
 
+# Where it is set, each of the tests' processes would compile all that it imports anew: 4 s with MXNet.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint docs lock image-gpu clean
 .DEFAULT_GOAL := help
 
