@@ -31,6 +31,8 @@ _MIX_BUCKET = np.uint64(0x94D049BB133111EB)
 _MIX_PAIR = np.uint64(0xD6E8FEB86659FD93)
 _MIX_TAIL = np.uint64(0xA0761D6478BD642F)
 
+_TAKEN = 1 << 22  # features, about: what is counted at a time
+
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -79,26 +81,43 @@ class Features(NamedTuple):
         where = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
         return Features(self.buckets[where], starts), where
 
+    def counts(self, rows: I64, buckets: int) -> I64:
+        """How many of the given rows have each bucket: (buckets,)."""
+        made = np.zeros(buckets, np.int64)
+        parts = 1 + len(rows) * len(self.buckets) // (max(1, len(self)) * _TAKEN)
+        for some in np.array_split(rows, parts):
+            made += np.bincount(self.take(some)[0].buckets, minlength=buckets)
+        return made
+
     def only(self, known: I64, buckets: int) -> Features:
         """The features in the known of all buckets, by their places among the known, which
         ascend."""
         places = np.full(buckets, -1, np.int32)
         places[known] = np.arange(len(known))
         made = places[self.buckets]
-        inside = made >= 0
-        kept = np.concatenate(([0], np.cumsum(inside)))
-        return Features(made[inside], kept[self.starts])
+        return Features(made, self.starts)._with(made >= 0)
 
     def narrowed(self, bits: int, to_bits: int) -> Features:
         """The features as settings with fewer bits make them: buckets are the leading bits of a
         hash, so neighbours fall together."""
+        if bits == to_bits:
+            return self
         buckets = self.buckets >> (bits - to_bits)
         first = np.ones(len(buckets), bool)
         first[1:] = buckets[1:] != buckets[:-1]
         inner = self.starts[:-1][self.starts[:-1] < len(buckets)]
         first[inner] = True
-        kept = np.concatenate(([0], np.cumsum(first)))
-        return Features(buckets[first], kept[self.starts])
+        return Features(buckets, self.starts)._with(first)
+
+    def _with(self, kept: npt.NDArray[np.bool_]) -> Features:
+        """The features that are to be kept."""
+        # Numbers of four bytes where they will do: there may be hundreds of millions of them.
+        size = np.int32 if len(kept) <= np.iinfo(np.int32).max else np.int64
+        before = np.cumsum(kept, dtype=size)
+        starts = np.zeros(len(self.starts), np.int64)
+        inside = self.starts > 0
+        starts[inside] = before[self.starts[inside] - 1]
+        return Features(self.buckets[kept], starts)
 
 
 class Ngrams(NamedTuple):

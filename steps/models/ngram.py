@@ -67,15 +67,9 @@ def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
     columns = 1 if labels == 2 else labels
     sets, feature_settings = _features(examples.texts, split, columns, settings)
     buckets = 1 << feature_settings.bits
-    known = known_buckets(sets.take(split.training)[0], buckets)
+    known = known_buckets(sets.counts(split.training, buckets))
     rows = sets.only(known, buckets)
-    scale = log_count_ratios(
-        rows.take(split.training)[0],
-        targets[split.training],
-        labels,
-        len(known),
-        settings.smoothing,
-    )
+    scale = log_count_ratios(rows, split.training, targets, labels, len(known), settings.smoothing)
     network = Ngram(len(known), columns)
     initialize(network, settings.seed)
 
@@ -105,10 +99,12 @@ def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
     )
 
 
-def known_buckets(rows: Features, buckets: int) -> I64:
+def known_buckets(counts: I64) -> I64:
     """The buckets to learn a weight for, ascending and at least one: those that a row has, or, of
-    many, those that two rows have. Steps of descent take time for all that could have a weight."""
-    counts = np.bincount(rows.buckets, minlength=buckets)
+    many, those that two rows have. Steps of descent take time for all that could have a weight.
+
+    counts: (buckets,), how many rows have each.
+    """
     known = np.flatnonzero(counts)
     if len(known) >= _MANY_FEATURES:
         known = np.flatnonzero(counts >= 2)
@@ -116,20 +112,23 @@ def known_buckets(rows: Features, buckets: int) -> I64:
 
 
 def log_count_ratios(
-    rows: Features, targets: I64, labels: int, buckets: int, smoothing: float
+    rows: Features, training: I64, targets: I64, labels: int, buckets: int, smoothing: float
 ) -> F32:
     """How much each bucket speaks for the label it speaks for most: (buckets,), 0 or more.
 
-    For a label that is the share q of all rows, p of whose rows hold the bucket and n of the other
-    rows: log((p / q + smoothing) / (n / (1 - q) + smoothing)). Counts are brought to equal numbers
-    of rows before they are smoothed, so that a rare label does not look significant everywhere.
+    For a label that is the share q of the training rows, p of whose rows hold the bucket and n of
+    the others: log((p / q + smoothing) / (n / (1 - q) + smoothing)). Counts are brought to equal
+    numbers of rows before they are smoothed, so that a rare label does not look significant
+    everywhere.
+
+    targets: (rows,), each row's label by its number.
     """
-    of_label = np.repeat(targets, np.diff(rows.starts))
-    everywhere = np.bincount(rows.buckets, minlength=buckets)
+    everywhere = rows.counts(training, buckets)
     largest = np.zeros(buckets, np.float32)
     for label in range(labels):
-        share = float(np.mean(targets == label))
-        inside = np.bincount(rows.buckets[of_label == label], minlength=buckets)
+        own = training[targets[training] == label]
+        share = len(own) / len(training)
+        inside = rows.counts(own, buckets)
         ratio = inside / share
         ratio += smoothing
         ratio /= (everywhere - inside) / (1 - share) + smoothing
@@ -162,9 +161,8 @@ def _features(
         return features(texts, chosen), chosen
     wide = FeatureSettings(_AUTOMATIC_BITS)
     rows = features(texts, wide)
-    seen = np.zeros(1 << wide.bits, bool)
-    seen[rows.take(split.training)[0].buckets] = True
-    chosen = FeatureSettings(automatic_bits(int(seen.sum()), columns))
+    distinct = np.count_nonzero(rows.counts(split.training, 1 << wide.bits))
+    chosen = FeatureSettings(automatic_bits(distinct, columns))
     return rows.narrowed(wide.bits, chosen.bits), chosen
 
 

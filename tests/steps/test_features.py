@@ -100,6 +100,19 @@ def test_rows_can_be_taken_in_any_order(data: st.DataObject) -> None:
     assert np.array_equal(made.buckets[where], taken.buckets)
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_rows_are_counted_as_if_at_once(data: st.DataObject) -> None:
+    texts = data.draw(st.lists(ANY_TEXT, min_size=1, max_size=6))
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=8))
+    made = features(texts, FeatureSettings(10))
+    some = made.take(np.array(rows, np.int64))[0].buckets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steps.features._TAKEN", data.draw(st.integers(1, 20)))
+        counts = made.counts(np.array(rows, np.int64), 1024)
+    assert counts.tolist() == np.bincount(some, minlength=1024).tolist()
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "@#~", "\x00"])
 def test_texts_without_tokens_have_no_features(text: str) -> None:
     assert buckets(text) == []
