@@ -88,9 +88,15 @@ class Aws:
         return boto3.Session()
 
 
+def split_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` → (bucket, key)."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
 def download_folder(s3: Any, uri: str, folder: Path, progress: Progress = untold) -> list[Path]:
     """Downloads what lies below `s3://bucket/prefix` into a folder, and returns the files."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    bucket, prefix = split_uri(uri)
     prefix = f"{prefix.rstrip('/')}/"
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     paths = []

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.bars import judged
 from pipelines.errors import NotThereError, UserError
 from pipelines.execution_status import ExecutionStatus, StepStatus
@@ -95,7 +95,7 @@ class Control:
 
     def _check_data(self, parameter: str, uri: str) -> None:
         """Whether something lies at an address: a job that finds out costs minutes on AWS."""
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        bucket, prefix = split_uri(uri)
         s3 = self._aws.client("s3")
         try:
             found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"]
@@ -206,7 +206,7 @@ class Control:
         uri = self.output(execution, "Evaluate")
         if uri is None:
             return None
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         s3 = self._aws.client("s3")
         try:
             body = s3.get_object(Bucket=bucket, Key=f"{key}/evaluation.json")["Body"]

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Literal
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.counts import many
 from pipelines.errors import NotThereError, UserError
 
@@ -178,7 +178,7 @@ class Uploads:
         """
         bucket, key = self._aws.settings.bucket("predictions"), name
         if name.startswith("s3://"):
-            bucket, _, key = name.removeprefix("s3://").partition("/")
+            bucket, key = split_uri(name)
             if bucket == self._aws.settings.bucket("results"):
                 ids = [part for part in re.split(r"[/.]", key) if _ID.fullmatch(part)]
                 key = ids[-1] if ids else key

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pipelines.aws import split_uri
+
 MIRROR_SECONDS = 2.0
 
 
@@ -114,9 +116,3 @@ class Mirror:
             if path.is_file():
                 states[path] = (stat.st_mtime_ns, stat.st_size)
         return states
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """`s3://bucket/key` → (bucket, key)."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key

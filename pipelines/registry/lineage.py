@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.control import Control
 from pipelines.data import versions
 from pipelines.data.versions import Manifest
@@ -236,7 +236,7 @@ class Lineages:
         return document if isinstance(document, dict) else {}
 
     def _read(self, uri: str) -> bytes:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.errors import NotThereError, UserError
 from pipelines.registry.card import attached
 from pipelines.registry.decisions import Decision, Decisions, iso, reason
@@ -195,7 +195,7 @@ class Models:
         from botocore.exceptions import ClientError
 
         artifact = self.show(version).artifact
-        bucket, _, key = artifact.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(artifact)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "model.tar.gz"
         part = folder / "model.tar.gz.part"
@@ -310,7 +310,7 @@ class Models:
 
     def _read_json(self, uri: str) -> dict[str, Any] | None:
         """None for what is gone."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         try:
             body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except (self._s3.exceptions.NoSuchKey, self._s3.exceptions.NoSuchBucket):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.bars import Bar, judged
 from pipelines.control import Control
 from pipelines.diagnosis import Diagnosis, diagnose
@@ -187,7 +187,7 @@ class Runs:
         else:
             run.missing.append("the report on the data cannot be read")
         docs = f"{uri}/data_docs/index.html"
-        bucket, _, key = docs.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(docs)
         try:
             self._s3.head_object(Bucket=bucket, Key=key)
         except ClientError:
@@ -240,7 +240,7 @@ class Runs:
         return texts_at(self._s3, where, run.lineage.parameters["TextColumn"], rows)
 
     def _json(self, uri: str) -> Any:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         answer = self._s3.get_object(Bucket=bucket, Key=key)
         if answer["ContentLength"] > MOST_BYTES:
             raise UserError(f"{uri} is too large to show")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from pipelines.aws import download_folder
+from pipelines.aws import download_folder, split_uri
 from pipelines.data.labelled_file import texts_of
 from pipelines.transfers import download
 
@@ -36,7 +36,7 @@ def texts_at(s3: Any, address: str, text_column: str, rows: Collection[int]) -> 
 
 def _fetched(s3: Any, address: str, folder: Path) -> list[Path]:
     """The files in the order in which a step reads them."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
+    bucket, key = split_uri(address)
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
     if [one["Key"] for one in listed] == [key]:
         path = folder / Path(key).name

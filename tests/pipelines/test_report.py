@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.aws import Aws
+from pipelines.aws import Aws, split_uri
 from pipelines.bars import judged
 from pipelines.cli import report as report_command
 from pipelines.control import Control
@@ -527,7 +527,7 @@ def test_the_report_is_kept_with_the_execution_and_written_here(
     assert written.path == tmp_path / "reports" / f"{identifier}.html"
     assert written.address.endswith(f"/runs/{identifier}/report.html")
     assert cloud.read(written.address) == written.path.read_text("utf-8")
-    bucket, _, key = written.address.removeprefix("s3://").partition("/")
+    bucket, key = split_uri(written.address)
     head = cloud.client("s3").head_object(Bucket=bucket, Key=key)
     assert head["ContentType"] == "text/html; charset=utf-8"
 
@@ -536,7 +536,7 @@ def test_the_kept_report_is_taken_until_the_execution_goes_on(
     cloud: Cloud, place: Aws, rejected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_report(place, rejected)
-    bucket, _, key = written.address.removeprefix("s3://").partition("/")
+    bucket, key = split_uri(written.address)
     cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"kept")
     kept = kept_report(place, rejected, tmp_path / "run.html")
     assert kept.path.read_bytes() == b"kept" and kept.address == written.address
@@ -558,7 +558,7 @@ def test_before_its_end_an_execution_has_a_report_that_is_not_kept(
     cloud: Cloud, place: Aws, rejected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = write_report(place, rejected).address
-    bucket, _, key = address.removeprefix("s3://").partition("/")
+    bucket, key = split_uri(address)
     cloud.client("s3").delete_object(Bucket=bucket, Key=key)
 
     def runs(self: Control, execution: str) -> ExecutionStatus:
