@@ -21,7 +21,7 @@ from pipelines.control import Control, build_definition, check_file
 from pipelines.counts import many
 from pipelines.data.labelled_file import GZIP
 from pipelines.data.sample import write_sample
-from pipelines.deployment import image_builds
+from pipelines.deployment import image_builds, image_engine
 from pipelines.errors import UserError
 from pipelines.execution_status import ExecutionStatus
 from pipelines.follow import follow
@@ -130,14 +130,14 @@ def _local_cloud(
             daemon.stop(settings.state)
 
 
-def _builder() -> image_builds.Engine:
+def _builder() -> image_engine.Engine:
     """What builds images into the very engine that the jobs run in."""
     from pipelines.local.docker_connection import connect
 
     found = connect()
     if found.is_podman:
-        return image_builds.find_engine("podman")
-    return image_builds.find_engine("docker", found.address)
+        return image_engine.find_engine("podman")
+    return image_engine.find_engine("docker", found.address)
 
 
 def _train(place: Aws, files: Files) -> tuple[str, ExecutionStatus]:

@@ -44,7 +44,8 @@ def build_(targets: tuple[str, ...], engine: str | None) -> None:
       claimflow images build
       claimflow images build gluon-gpu --engine podman
     """
-    from pipelines.deployment.image_builds import build, find_engine
+    from pipelines.deployment.image_builds import build
+    from pipelines.deployment.image_engine import find_engine
     from pipelines.settings import Settings
 
     with _progress() as tell:
@@ -59,7 +60,8 @@ def push_(stage: str | None, engine: str | None) -> None:
 
     Example: claimflow images push --stage prod
     """
-    from pipelines.deployment.image_builds import find_engine, push
+    from pipelines.deployment.image_builds import push
+    from pipelines.deployment.image_engine import find_engine
 
     found = find_engine(engine)
     with place_of(stage) as place:
@@ -84,8 +86,8 @@ def inspect_(target: str, sbom: Path | None, engine: str | None, as_json: bool) 
     """
     from dataclasses import asdict
 
-    from pipelines.deployment.image_builds import find_engine
     from pipelines.deployment.image_contents import contents, save_bill
+    from pipelines.deployment.image_engine import find_engine
     from pipelines.settings import Settings
 
     found, settings = find_engine(engine), Settings.load()
@@ -118,7 +120,8 @@ def list_(stage: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from pipelines.deployment.image_builds import find_engine, status
+    from pipelines.deployment.image_builds import status
+    from pipelines.deployment.image_engine import find_engine
     from pipelines.errors import UserError
 
     try:

@@ -128,7 +128,8 @@ def command(
 
 def _push(place: Aws, tell: Any) -> None:
     """Builds and pushes what the registry does not have; an engine is needed only for that."""
-    from pipelines.deployment.image_builds import find_engine, push, status
+    from pipelines.deployment.image_builds import push, status
+    from pipelines.deployment.image_engine import find_engine
 
     missing = [
         one.target for one in status(None, place.settings, place.client("ecr")) if not one.digest

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pipelines.aws import Aws
 from pipelines.deployment.deploy import NEVER_MADE, Deployer
-from pipelines.deployment.image_builds import ENGINES
+from pipelines.deployment.image_engine import ENGINES
 from pipelines.deployment.stacks import STACKS
 from pipelines.images import image, pushed_digest, targets_of
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.deployment.image_builds import Engine, check_target, local_name
+from pipelines.deployment.image_builds import check_target, local_name
+from pipelines.deployment.image_engine import Engine
 from pipelines.errors import UserError
 from pipelines.images import image
 from pipelines.settings import Settings

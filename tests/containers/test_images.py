@@ -253,7 +253,7 @@ def test_the_same_code_makes_the_same_layers(
     import shutil
     import subprocess
 
-    from pipelines.deployment.image_builds import EPOCH, find_engine
+    from pipelines.deployment.image_engine import EPOCH, find_engine
 
     if find_engine().program != "podman" and not shutil.which("podman"):
         pytest.skip("Docker keeps the times of files")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from pipelines import demo
 from pipelines.cli import claimflow
-from pipelines.deployment import image_builds
+from pipelines.deployment import image_builds, image_engine
 from pipelines.errors import UserError
 from pipelines.images import ROOT, TARGETS, addresses, image
 from pipelines.local import docker_connection
@@ -109,14 +109,14 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def test_podman_serves_where_there_is_no_docker(folder: Path) -> None:
-    assert image_builds.find_engine().program == "podman"
+    assert image_engine.find_engine().program == "podman"
     (folder / "podman").unlink()
     with pytest.raises(UserError, match="Neither docker nor podman"):
-        image_builds.find_engine()
+        image_engine.find_engine()
 
 
 def test_an_image_is_built_once_under_the_tag_of_its_content(folder: Path) -> None:
-    engine = image_builds.find_engine()
+    engine = image_engine.find_engine()
     said: list[str] = []
     image_builds.build(engine, SETTINGS, said.append)
     built = [call for call in calls(folder) if call[0] == "build"]
@@ -150,7 +150,7 @@ def test_the_image_for_gpus_is_built_where_the_settings_ask_for_it_or_by_name(
 
 
 def test_what_is_pushed_is_found_by_digest_and_not_pushed_again(folder: Path) -> None:
-    engine, place = image_builds.find_engine(), Place(Registry(folder))
+    engine, place = image_engine.find_engine(), Place(Registry(folder))
     digests = image_builds.push(engine, place, lambda _: None)  # type: ignore[arg-type]
     assert set(digests) == set(TARGETS)
     made = calls(folder)
@@ -172,7 +172,7 @@ def test_images_that_are_not_pushed_are_named_by_their_tags(folder: Path) -> Non
 
 def test_each_step_of_a_build_is_told(folder: Path) -> None:
     said: list[str] = []
-    image_builds.build(image_builds.find_engine(), SETTINGS, said.append, ["validate"])
+    image_builds.build(image_engine.find_engine(), SETTINGS, said.append, ["validate"])
     assert said[1:] == ["validate: FROM x AS y", "validate: RUN make it"]
 
 
@@ -182,7 +182,7 @@ def test_docker_builds_with_buildkit_where_it_was_told_to(
     """The Dockerfile needs BuildKit, which Docker before 23 only uses when it is asked to."""
     (folder / "podman").rename(folder / "docker")
     monkeypatch.setenv("DOCKER_HOST", "unix:///another.sock")
-    engine = image_builds.find_engine("docker", "unix:///mine.sock")
+    engine = image_engine.find_engine("docker", "unix:///mine.sock")
     image_builds.build(engine, SETTINGS, lambda _: None, ["validate"])
     known = json.loads((folder / "environment").read_text())
     assert known == {"DOCKER_BUILDKIT": "1", "DOCKER_HOST": "unix:///mine.sock"}
@@ -210,7 +210,7 @@ def test_the_demo_builds_into_the_engine_that_its_jobs_run_in(
     ],
 )
 def test_podman_and_buildkit_announce_steps_each_in_its_way(line: str, step: str | None) -> None:
-    found = image_builds._STEP.match(line)
+    found = image_engine._STEP.match(line)
     assert (found and (found[1] or found[2])) == step
 
 
@@ -225,7 +225,7 @@ def test_podman_and_buildkit_announce_steps_each_in_its_way(line: str, step: str
 def test_a_build_that_fails_is_one_line(folder: Path, said: str, told: str) -> None:
     (folder / "broken").write_text(said)
     with pytest.raises(UserError, match=told) as raised:
-        image_builds.build(image_builds.find_engine(), SETTINGS, lambda _: None)
+        image_builds.build(image_engine.find_engine(), SETTINGS, lambda _: None)
     assert "\n" not in str(raised.value)
 
 
@@ -246,60 +246,15 @@ def test_an_engine_that_does_not_answer_is_passed_over_or_one_line(
     (docker / "docker").chmod(0o755)
     (docker / "trouble").write_text(trouble)
     os.environ["PATH"] = f"{docker}:{folder}"  # `folder` puts it back
-    assert image_builds.find_engine().program == "podman"
+    assert image_engine.find_engine().program == "podman"
     with pytest.raises(UserError, match=told) as raised:
-        image_builds.find_engine("docker")
+        image_engine.find_engine("docker")
     assert "\n" not in str(raised.value)
-
-
-def test_labels_say_where_an_image_comes_from_and_change_no_tag(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = {
-        "rev-parse": "0" * 40,
-        "status": "",
-        "remote": "https://me:secret@example.com/claimflow.git",
-    }
-    monkeypatch.setattr(image_builds, "_git", lambda word, *_: answers[word])
-    described = image("validate")
-    before = described.tag
-    found = image_builds.origin(described)
-    assert found["REVISION"] == "0" * 40
-    assert found["SOURCE"] == "https://example.com/claimflow.git"
-    answers |= {
-        "status": " M steps/train.py",
-        "remote": "/home/me/claimflow",
-        "rev-parse": "1" * 40,
-    }
-    changed = image_builds.origin(described)
-    assert (changed["REVISION"], changed["SOURCE"]) == ("1" * 40 + "-dirty", "")
-    assert described.tag == before
-
-
-@pytest.mark.parametrize(
-    ("source", "label"),
-    [
-        (
-            "https://me:secret@Example.com:8443/a/b.git?token=secret",
-            "https://example.com:8443/a/b.git",
-        ),
-        ("ssh://git@example.com/a/b.git", "ssh://example.com/a/b.git"),
-        ("git+ssh://me:secret@example.com/a.git", ""),
-        ("https://me:se/cret@example.com/a.git", ""),
-        ("https://me:12/secret@example.com/a.git", ""),
-        ("https://[me:secret@example.com/a.git", ""),
-        ("file:///home/me/a.git", ""),
-        ("git@example.com:a/b.git", ""),
-        ("", ""),
-    ],
-)
-def test_the_label_of_the_source_holds_no_secret_and_no_path(source: str, label: str) -> None:
-    assert image_builds._public(source) == label
 
 
 def test_a_target_that_does_not_exist_is_one_line(folder: Path) -> None:
     with pytest.raises(UserError, match="image 'gluon' does not exist, expected one of: validate"):
-        image_builds.build(image_builds.find_engine(), SETTINGS, lambda _: None, ["gluon"])
+        image_builds.build(image_engine.find_engine(), SETTINGS, lambda _: None, ["gluon"])
 
 
 def test_listing_needs_neither_account_nor_engine(folder: Path) -> None:
