@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from pipelines.aws import Aws
     from pipelines.desk.security import Secrets
-    from pipelines.explanation import Explanation
-    from pipelines.local.explain_here import Explainer
-    from pipelines.registry.models import ModelVersion
 
 PORT = 8642
 
@@ -52,6 +48,7 @@ def command(port: int, browser: bool, stage: str | None) -> None:
 
     from pipelines.aws import Aws
     from pipelines.desk.app import create_app
+    from pipelines.local.explanations import Explanations
     from pipelines.settings import Settings
 
     place = Aws(Settings.load(stage=stage))
@@ -79,73 +76,6 @@ def command(port: int, browser: bool, stage: str | None) -> None:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             click.echo("the desk is closed", err=True)
-
-
-class Explanations:
-    """Explains with the model that is asked for, which stays warm until another one is, and is kept
-    on this machine until then."""
-
-    def __init__(self, place: Aws) -> None:
-        self._place = place
-        self._lock = threading.Lock()  # of who explains, which may take long
-        self._changing = threading.Lock()  # of what is closed at the end
-        self._explainer: Explainer | None = None
-        self._model = ""
-        self._is_closed = False
-
-    def __enter__(self) -> Explanations:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Whatever is under way, nothing is waited for."""
-        with self._changing:
-            self._is_closed = True
-            if self._explainer:
-                self._explainer.close()
-
-    def __call__(self, model: ModelVersion, text: str) -> Explanation:
-        """Why a version gives a text its label. Raises UserError if it cannot."""
-        name = _cache_name(model)
-        with self._lock:
-            if self._explainer is None or self._model != name:
-                self._use(self._started(model.version, name), name)
-            assert self._explainer is not None
-            return self._explainer.explain(text)
-
-    def _started(self, version: int, name: str) -> Explainer:
-        """The model is fetched once: an artifact never changes under its version."""
-        import shutil
-
-        from pipelines.local.explain_here import Explainer
-        from pipelines.registry.models import Models
-        from pipelines.state_folder import private
-
-        settings = self._place.settings
-        models = private(settings.state) / "desk" / settings.prefix
-        folder = models / name
-        if not (folder / "model.tar.gz").exists():
-            Models(self._place).fetch(version, folder)
-        explainer = Explainer(settings, folder)
-        for other in models.iterdir():
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
-        return explainer
-
-    def _use(self, explainer: Explainer, name: str) -> None:
-        with self._changing:
-            before, self._explainer, self._model = self._explainer, explainer, name
-            if before:
-                before.close()
-            if self._is_closed:
-                explainer.close()
-
-
-def _cache_name(model: ModelVersion) -> str:
-    """Where a deployment was destroyed and made anew, its version 1 has the ARN of the old one."""
-    import hashlib
-
-    told = f"{model.arn} {model.created.isoformat()}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _browse(server: uvicorn.Server, address: str, secret: Secrets) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.aws import Aws
-from pipelines.cli.desk import Explanations
 from pipelines.errors import UserError
-from pipelines.local import explain_here
+from pipelines.local import explanations
+from pipelines.local.explanations import Explanations
 from pipelines.registry.models import Models, ModelVersion
 from pipelines.settings import Settings
 
@@ -70,7 +70,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(Models, "__init__", lambda _self, _aws: None)
     monkeypatch.setattr(Models, "fetch", fetch)
-    monkeypatch.setattr(explain_here, "Explainer", Explainer)
+    monkeypatch.setattr(explanations, "Explainer", Explainer)
     Explainer.made, Explainer.may_start = [], threading.Event()
     Explainer.may_start.set()
     yield fetched
