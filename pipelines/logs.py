@@ -19,7 +19,7 @@ from pipelines.errors import UserError
 from pipelines.execution_status import StepStatus
 from pipelines.plain_text import plain
 from pipelines.settings import Function
-from pipelines.uploads import UploadState
+from pipelines.upload_state import UploadState
 
 JOB_GROUPS = {
     "training-job": "/aws/sagemaker/TrainingJobs",

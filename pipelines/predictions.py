@@ -17,7 +17,8 @@ from pipelines.control import check_file
 from pipelines.errors import UserError
 from pipelines.object_writer import ObjectWriter
 from pipelines.transfers import Progress, untold
-from pipelines.uploads import INCOMING, Upload, Uploads, upload_id
+from pipelines.upload_state import Upload, upload_id
+from pipelines.uploads import INCOMING, Uploads
 from pipelines.xz import Unpacker
 
 LONGEST_NAME = 200  # characters of an upload's name, as the functions keep them (lambdas/layout.py)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.aws import Aws
-from pipelines.uploads import Upload, UploadState
+from pipelines.upload_state import Upload, UploadState
 
 HELD_SECONDS = 300  # how long a dead letter is ours once it was read
 MOST_LETTERS = 10_000

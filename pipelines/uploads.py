@@ -1,40 +1,29 @@
-"""What became of the uploads: each one's record, job and manifest, put into one state.
+"""The uploads of a deployment: how they are found, and what is known of each.
 
 Everything is found from an upload's bucket, key and version; `lambdas/README.md` tells the places.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.aws import Aws, split_uri
-from pipelines.counts import many
 from pipelines.errors import NotThereError, UserError
+from pipelines.upload_state import PREDICTED, Upload, UploadState, state_of, upload_id
 
 INCOMING = "incoming/"
-State = Literal["predicted", "failed", "running", "waiting", "unhandled", "unreadable"]
-WORDS: dict[State, str] = {
-    "predicted": "predicted",
-    "failed": "failed",
-    "running": "running",
-    "waiting": "waiting for a model",
-    "unhandled": "not handled yet",
-    "unreadable": "unreadable",
-}
 MOST_LISTED = 100_000  # versions of uploads that a listing looks at: some ten seconds
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SHORT_ID = re.compile(r"[0-9a-f]{6,31}")  # as the list shows them
 _DESCRIBED = 100  # jobs that Batch describes at once
-_FORGETS_AFTER = timedelta(days=1)  # Batch keeps ended jobs for a week; well below that
 _RECORD = (
     "bucket",
     "key",
@@ -46,76 +35,8 @@ _RECORD = (
     "model_package_version",
     "claimed_at",
 )
-_COUNTS = ("rows_in", "predicted", "rejected", "for_review", "seconds")
+_COUNTS = {"rows_in", "predicted", "rejected", "for_review", "seconds"}
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One version of a file of claims on S3, and the id under which its prediction is known.
-
-    Without versioning `version` is empty; `etag` has no quotes.
-    """
-
-    bucket: str
-    key: str
-    id: str
-    version: str = ""
-    etag: str = ""
-    size: int | None = None
-    uploaded_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class UploadState:
-    """What became of an upload.
-
-    Attributes
-    ----------
-    reason: what more there is to say of the state, in one line.
-    record: `submissions/<id>.json`, of the newest attempt.
-    manifest: of that attempt, once it is settled.
-    """
-
-    upload: Upload
-    state: State
-    reason: str = ""
-    record: dict[str, Any] | None = None
-    manifest: dict[str, Any] | None = None
-
-    @property
-    def attempt(self) -> int:
-        return int((self.record or {}).get("attempt", 1))
-
-    @property
-    def words(self) -> str:
-        return f"{WORDS[self.state]}: {self.reason}" if self.reason else WORDS[self.state]
-
-    @property
-    def summary(self) -> str:
-        """The state, and of a predicted file how many rows."""
-        if self.state != "predicted" or self.manifest is None:
-            return self.words
-        predicted = self.manifest["predicted"]
-        told = f"predicted: {many(predicted, 'row') if predicted else 'none of the rows'}"
-        if self.manifest["for_review"]:
-            told += f", {self.manifest['for_review']:,} for review"
-        if self.manifest["rejected"]:
-            told += f", {self.manifest['rejected']:,} rejected"
-        return told
-
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        upload = {name: value for name, value in asdict(self.upload).items() if value is not None}
-        if self.upload.uploaded_at:
-            upload["uploaded_at"] = self.upload.uploaded_at.isoformat()
-        return {
-            "state": self.state,
-            "reason": self.reason,
-            "upload": upload,
-            "record": self.record,
-            "manifest": self.manifest,
-        }
 
 
 @dataclass(frozen=True)
@@ -235,7 +156,7 @@ class Uploads:
                     return self._without_record(upload)
                 job = jobs.get(record.get("job_id", ""))
                 try:
-                    return self._with_record(upload, record, job)
+                    return state_of(upload, record, self._manifest(record), job)
                 except UnreadableError as error:
                     return UploadState(upload, "unreadable", str(error), record)
 
@@ -253,21 +174,13 @@ class Uploads:
             return UploadState(upload, "waiting")
         return UploadState(upload, "unhandled")
 
-    def _with_record(
-        self, upload: Upload, record: dict[str, Any], job: dict[str, Any] | None
-    ) -> UploadState:
+    def _manifest(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        """What the newest attempt left; None while it is not settled."""
         key = f"{record['results_prefix']}manifest.json"
         manifest = self._json(key, ("outcome",))
-        if manifest is not None:
-            is_predicted = manifest["outcome"] == "succeeded"
-            if is_predicted and not manifest.keys() >= set(_COUNTS):
-                raise self._unreadable(key)
-            reason = "" if is_predicted else str(manifest.get("reason", ""))
-            state: State = "predicted" if is_predicted else "failed"
-            return UploadState(upload, state, reason, record, manifest)
-        if job and job["status"] == "FAILED":
-            return UploadState(upload, "failed", _failure(job), record)
-        return UploadState(upload, *_running(record, job), record)
+        if manifest and manifest["outcome"] == PREDICTED and not manifest.keys() >= _COUNTS:
+            raise self._unreadable(key)
+        return manifest
 
     def _jobs(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Batch's jobs by their ids, those that it still knows."""
@@ -378,49 +291,9 @@ class Uploads:
         )
 
 
-def upload_id(bucket: str, key: str, version: str) -> str:
-    """The id of one version of an upload (its version id, or else its ETag).
-
-    The same formula as in the trigger (`lambdas/layout.py`): a contract, held by a test on both.
-    """
-    version = version.strip('"')
-    return hashlib.sha256(f"{bucket}\n{key}\n{version}".encode()).hexdigest()[:32]
-
-
 def _upload(
     bucket: str, key: str, version: str, etag: str, size: int, uploaded_at: datetime
 ) -> Upload:
     version = "" if version == "null" else version  # S3's name for no version
     identifier = upload_id(bucket, key, version or etag)
     return Upload(bucket, key, identifier, version, etag.strip('"'), size, uploaded_at)
-
-
-def _running(record: dict[str, Any], job: dict[str, Any] | None) -> tuple[State, str]:
-    """The state of an upload without manifest whose job, if it has one, has not failed."""
-    if not record.get("job_id"):
-        return "running", "claimed by the trigger"
-    if job is None:
-        submitted = datetime.fromisoformat(record.get("submitted_at") or record["claimed_at"])
-        if datetime.now(timezone.utc) - submitted > _FORGETS_AFTER:
-            return "failed", "its job left no result, and Batch does not know it any more"
-        return "running", "submitted"
-    told = f"Batch job {job['status'].lower()}"
-    shares = job.get("arrayProperties", {})
-    if size := shares.get("size"):
-        done = shares.get("statusSummary", {}).get("SUCCEEDED", 0)
-        told += f", {done} of {size} shares done"
-    return "running", told
-
-
-def _failure(job: dict[str, Any]) -> str:
-    told = f"Batch job {job['jobId']} failed: {job.get('statusReason', 'no reason')}"
-    container = job.get("container", {})
-    stream = container.get("logStreamName")
-    if not stream:
-        return told
-    options = container.get("logConfiguration", {}).get("options", {})
-    group = options.get("awslogs-group", "/aws/batch/job")
-    return (
-        f"{told}; its log: aws logs get-log-events --log-group-name {group} "
-        f"--log-stream-name {stream}"
-    )

@@ -17,7 +17,8 @@ from pipelines.plain_text import plain
 if TYPE_CHECKING:
     from pipelines.drift import Drift, Index
     from pipelines.retries import DeadLetter, Retries
-    from pipelines.uploads import Recent, UploadState
+    from pipelines.upload_state import UploadState
+    from pipelines.uploads import Recent
 
 MOST_LABELS = 5
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

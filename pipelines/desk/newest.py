@@ -7,7 +7,8 @@ import time
 from datetime import datetime, timedelta, timezone
 
 from pipelines.aws import Aws
-from pipelines.uploads import Upload, Uploads, UploadState
+from pipelines.upload_state import Upload, UploadState
+from pipelines.uploads import Uploads
 
 RECENT = timedelta(days=30)
 SHOWN = 5

@@ -20,7 +20,8 @@ from pipelines.desk.security import forged
 from pipelines.errors import NotThereError, UserError
 from pipelines.predictions import Predictions, upload_name
 from pipelines.retries import Retries
-from pipelines.uploads import ResultFile, Upload, Uploads, UploadState
+from pipelines.upload_state import Upload, UploadState
+from pipelines.uploads import ResultFile, Uploads
 
 RECENT = timedelta(days=90)
 MOST = 50

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines.execution_status import ExecutionStatus, StepStatus
 from pipelines.registry.facts import FIGURES as MORE_IS_BETTER
-from pipelines.uploads import State
+from pipelines.upload_state import State
 
 # Of each its sign and its colour (a class of the style): no state is told by colour alone.
 Mark = tuple[str, str, str]  # sign, colour, words

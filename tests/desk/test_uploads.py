@@ -24,7 +24,7 @@ from pipelines.desk.uploads import attachment
 from pipelines.errors import UserError
 from pipelines.object_writer import PART, ObjectWriter
 from pipelines.predictions import LONGEST_NAME, upload_name
-from pipelines.uploads import upload_id
+from pipelines.upload_state import upload_id
 from tests.desk.visitor import ORIGIN, TOKEN, Visitor, sentence
 from tests.pipelines.deployment import SETTINGS, Deployment
 

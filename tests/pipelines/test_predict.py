@@ -15,7 +15,8 @@ from pipelines.cli.predict import command
 from pipelines.errors import UserError
 from pipelines.predictions import NoApprovedModel, Predictions
 from pipelines.transfers import Progress
-from pipelines.uploads import Upload, Uploads
+from pipelines.upload_state import Upload
+from pipelines.uploads import Uploads
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 

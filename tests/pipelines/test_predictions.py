@@ -16,7 +16,7 @@ from lambdas.settings import SubmitSettings
 from pipelines.cli.predictions import Window, command
 from pipelines.errors import UserError
 from pipelines.retries import Retries
-from pipelines.uploads import _running
+from pipelines.upload_state import _running
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 SUBMIT = SubmitSettings(

@@ -9,7 +9,8 @@ import pytest
 
 from lambdas import layout
 from pipelines.errors import UserError
-from pipelines.uploads import Uploads, _failure
+from pipelines.upload_state import _failure
+from pipelines.uploads import Uploads
 from tests.pipelines.deployment import SETTINGS, Deployment
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
