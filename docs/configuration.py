@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.settings import Deployment, Settings
+from pipelines.deployment_settings import Deployment
+from pipelines.settings import Settings
 from steps import models
 from steps.hyperparameters import Hyperparameters
 from steps.validation_settings import CHECKS, ValidationSettings

@@ -13,9 +13,10 @@ from pathlib import Path
 from pipelines.deployment.lambda_package import code_key
 from pipelines.deployment.resource_attributes import attribute_of
 from pipelines.deployment.templates import Document, Resource, Template, read_template
+from pipelines.deployment_settings import Deployment
 from pipelines.errors import UserError
 from pipelines.images import ROOT, image
-from pipelines.settings import Deployment, Settings
+from pipelines.settings import Settings
 from pipelines.settings_file import nearest
 
 ROOMS = ("pipelines", "batch", "lambdas", "ci")  # in the order in which they need each other

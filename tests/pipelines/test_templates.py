@@ -17,7 +17,8 @@ from pipelines.deployment.stacks import (
     plans,
 )
 from pipelines.deployment.templates import Template, read_template
-from pipelines.settings import Deployment, Function, Role, Settings
+from pipelines.deployment_settings import Deployment
+from pipelines.settings import Function, Role, Settings
 
 SETTINGS = Settings(project="claims", stage="prod", account="111122223333", region="eu-west-1")
 IMAGES = {"gluon-cpu": "gluon@sha256:1", "validate": "validate@sha256:2"}

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from pipelines.deployment.stacks import find_stack
+from pipelines.deployment_settings import Deployment
 from pipelines.images import ROOT
-from pipelines.settings import Deployment, Settings
+from pipelines.settings import Settings
 from tests.benchmarks import costs
 
 ALARM = "AWS::CloudWatch::Alarm"

@@ -7,8 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines.deployment.stacks import find_stack
+from pipelines.deployment_settings import Deployment
 from pipelines.images import ROOT
-from pipelines.settings import Deployment
 
 LARGEST_BODY = 51_200  # bytes of a template that is sent and not fetched from a bucket
 
