@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 from pipelines.images import image
 from pipelines.local.environments import Environment, Environments
 from pipelines.settings import Settings
-from pipelines.xz import unpacked
+from pipelines.xz import MAGIC, unpacked
 
 TARGET = "gluon-cpu"
 
@@ -95,12 +95,15 @@ def _run(
 
 @contextmanager
 def _plain(file: Path) -> Iterator[Path]:
-    """The file as the job reads it: xz, which it does not know, is unpacked into a file beside."""
-    if not file.name.endswith(".xz"):
+    """The file as the job reads it: xz, which it does not know, is unpacked into another one, as an
+    upload is, whatever it is called."""
+    with file.open("rb") as packed:
+        is_xz = packed.read(len(MAGIC)) == MAGIC
+    if not (is_xz or file.name.endswith(".xz")):
         yield file
         return
     with tempfile.TemporaryDirectory(prefix="predict-") as temporary:
-        plain = Path(temporary) / file.name.removesuffix(".xz")
+        plain = Path(temporary) / (file.name.removesuffix(".xz") or "xz")
         with file.open("rb") as packed, plain.open("wb") as target:
             for part in unpacked(iter(lambda: packed.read(1 << 20), b""), str(file)):
                 target.write(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -70,6 +71,18 @@ def test_a_file_is_predicted_without_any_cloud(tmp_path: Path, model: Path) -> N
     assert "new claims.csv" in (tmp_path / "out" / "report.html").read_text("utf-8")
     document = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
     assert document["reference"]["labels"]["leak"] > 0
+
+
+@pytest.mark.parametrize("name", ["claims.csv.xz", "claims.csv", ".xz"])
+def test_xz_is_unpacked_whatever_the_file_is_called(tmp_path: Path, model: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(lzma.compress(b"text\nwater drips under the pump\n"))
+    done = predict(tmp_path / name, model, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "1 rows: 1 predicted" in done.output
+    damaged = tmp_path / f"damaged {name}"
+    damaged.write_bytes((tmp_path / name).read_bytes()[:-9])
+    done = predict(damaged, model, tmp_path / "out")
+    assert str(done.exception) == f"{damaged}: the xz file is damaged or cut short"
 
 
 def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_1(
