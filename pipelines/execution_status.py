@@ -90,6 +90,11 @@ class ExecutionStatus:
         return self.status in ENDED
 
     @property
+    def began(self) -> datetime | None:
+        """When its first step did; None where none has."""
+        return min((step.started for step in self.steps if step.started), default=None)
+
+    @property
     def is_rejected(self) -> bool:
         """Whether it ended because the model missed a bar, and not because something broke."""
         return any(step.name == "ModelRejected" for step in self.steps)

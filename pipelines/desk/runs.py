@@ -46,8 +46,7 @@ def _run(request: Request, template: str) -> Response:
     status = control.status(control.resolve(request.path_params["execution"]))
     registered = control.registered(status.arn) if status.has_ended else None
     version = int(registered.rpartition("/")[2]) if registered else None
-    started = min((one.started for one in status.steps if one.started), default=None)
-    return page(request, template, status=status, version=version, started=started)
+    return page(request, template, status=status, version=version)
 
 
 def report(request: Request) -> Response:

@@ -142,12 +142,11 @@ class Runs:
         metadata = {
             name: given[parameter] for name, parameter in names.items() if parameter in given
         }
-        began = min((one.started for one in status.steps if one.started), default=None)
         return ModelVersion(
             version=UNREGISTERED,
             arn="",
             approval="not registered",
-            created=began or datetime.now(timezone.utc),
+            created=status.began or datetime.now(timezone.utc),
             metadata=metadata | {"execution": status.arn},
         )
 

@@ -106,14 +106,14 @@ def _approval(run: Run) -> str:
 
 
 def _when(run: Run) -> str:
-    started = [one.started for one in run.status.steps if one.started]
-    if not started:
+    began = run.status.began
+    if began is None:
         return "No step has begun."
     ends = [one.ended for one in run.status.steps if one.ended]
     if not (run.status.has_ended and ends):
-        return f"Began at {_moment(min(started))}."
-    seconds = (max(ends) - min(started)).total_seconds()
-    return f"From {_moment(min(started))} to {_moment(max(ends))}, {_duration(seconds)}."
+        return f"Began at {_moment(began)}."
+    seconds = (max(ends) - began).total_seconds()
+    return f"From {_moment(began)} to {_moment(max(ends))}, {_duration(seconds)}."
 
 
 def _headlines(run: Run) -> str:
