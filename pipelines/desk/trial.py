@@ -4,7 +4,7 @@ and goes no further than the process that explains."""
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from pipelines.errors import UserError
 from pipelines.registry.models import Models
 
 if TYPE_CHECKING:
+    from pipelines.explanation import Explanation
     from pipelines.registry.models import ModelVersion
 
 LONGEST = 20_000  # characters
@@ -45,26 +46,7 @@ def explain(request: Request, form: Form) -> Response:
         found = explain(version, given)
     except UserError as error:
         return _page(request, version, 503, str(error), given)
-    weights: dict[str, float] = defaultdict(float)  # of a word that stands there twice the sum
-    for word in found.words:
-        weights[word.text.lower()] += word.weight
-    strongest = sorted(weights.items(), key=lambda one: -abs(one[1]))
-    return page(
-        request,
-        "try.html",
-        version=version,
-        error="",
-        given=given,
-        found=found,
-        parts=marked(given, found.words),
-        reasons={
-            "for": [one for one in strongest if one[1] > 0][:MOST_WORDS],
-            "against": [one for one in strongest if one[1] < 0][:MOST_WORDS],
-        },
-        largest=max(map(abs, weights.values()), default=0.0) or 1.0,
-        ranked=sorted(found.probabilities.items(), key=lambda one: -one[1])[:5],
-        longest=LONGEST,
-    )
+    return _page(request, version, given=given, **_answer(given, found))
 
 
 def _page(
@@ -73,19 +55,36 @@ def _page(
     status: int = 200,
     error: str = "",
     given: str = "",
+    **answer: Any,
 ) -> Response:
-    if version is None and not error:
-        error = NO_MODEL
     return page(
         request,
         "try.html",
         status,
         version=version,
-        error=error,
+        error=error or ("" if version else NO_MODEL),
         given=given,
-        found=None,
         longest=LONGEST,
+        **{"found": None, **answer},
     )
+
+
+def _answer(given: str, found: Explanation) -> dict[str, Any]:
+    """What the page shows of an explanation."""
+    weights: dict[str, float] = defaultdict(float)  # of a word that stands there twice the sum
+    for word in found.words:
+        weights[word.text.lower()] += word.weight
+    strongest = sorted(weights.items(), key=lambda one: -abs(one[1]))
+    return {
+        "found": found,
+        "parts": marked(given, found.words),
+        "reasons": {
+            "for": [one for one in strongest if one[1] > 0][:MOST_WORDS],
+            "against": [one for one in strongest if one[1] < 0][:MOST_WORDS],
+        },
+        "largest": max(map(abs, weights.values()), default=0.0) or 1.0,
+        "ranked": sorted(found.probabilities.items(), key=lambda one: -one[1])[:5],
+    }
 
 
 def _predicting(request: Request) -> ModelVersion | None:

@@ -58,7 +58,7 @@ FIGURES = {
 
 
 def step(found: StepStatus) -> Mark:
-    sign, colour, told = _STATES.get(found.status, ("–", "soft", found.status.lower()))
+    sign, colour, told = _mark(_STATES, found.status)
     return sign, colour, "done before" if found.is_cached else told
 
 
@@ -66,7 +66,7 @@ def run(found: ExecutionStatus) -> Mark:
     """How a run is, in a few words."""
     if found.is_rejected:
         return "■", "edge", "the model missed a bar"
-    sign, colour, told = _STATES.get(found.status, ("–", "soft", found.status.lower()))
+    sign, colour, told = _mark(_STATES, found.status)
     step = found.failed_step
     if found.status == "Failed" and step:
         return sign, colour, f"failed at {step.name}"
@@ -89,7 +89,12 @@ def upload(state: State) -> Mark:
 
 
 def approval(status: str) -> Mark:
-    return _APPROVALS.get(status, ("–", "soft", status.lower()))
+    return _mark(_APPROVALS, status)
+
+
+def _mark(known: Mapping[str, Mark], status: str) -> Mark:
+    """AWS may come to know more states than we do."""
+    return known.get(status, ("–", "soft", status.lower()))
 
 
 class Figure(NamedTuple):
