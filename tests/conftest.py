@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.local.local_cloud import Cloud
     from tests.pipelines.deployment import Deployment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,16 @@ def moto_server() -> Iterator[str]:
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     yield "http://{}:{}".format(*running.get_host_and_port())
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One local cloud for all tests; each uses names of its own."""
+    from tests.local.local_cloud import Cloud
+
+    running = Cloud(tmp_path_factory.mktemp("cloud") / "state")
+    yield running
     running.stop()
 
 

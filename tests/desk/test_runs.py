@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ SETTINGS = Settings(project="t", stage="test", region=REGION)
 STANDS = "import time\nwhile True: time.sleep(0.1)"
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    running = Cloud(tmp_path_factory.mktemp("cloud") / "state")
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def visitor(cloud: Cloud, tmp_path: Path) -> Visitor:
     given = SETTINGS.model_copy(update={"state": tmp_path})
@@ -51,9 +43,12 @@ def begin(cloud: Cloud, *steps: dict[str, object]) -> str:
     return cloud.start(SETTINGS.pipeline_name)
 
 
-def test_before_anything_was_trained_the_pages_say_so(visitor: Visitor) -> None:
-    assert "There is no pipeline t-test yet" in visitor.read("/runs")
-    assert "There is no pipeline t-test yet" in visitor.read("/")
+def test_before_anything_was_trained_the_pages_say_so(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "pipeline_name", "not-made")
+    for path in ("/runs", "/"):
+        assert "There is no pipeline not-made yet" in visitor.read(path)
 
 
 def test_a_run_is_live_until_it_ends_and_has_a_report(cloud: Cloud, visitor: Visitor) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -396,13 +395,6 @@ def test_a_wide_table_can_be_moved_with_the_keyboard() -> None:
 
 
 # Against the local cloud.
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    running = Cloud(tmp_path_factory.mktemp("cloud") / "state")
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ functions and pipelines made of small scripts. The whole of it is in tests/test_
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,13 +84,6 @@ EVALUATION = {
     "champion": {**CHALLENGER, "accuracy": 0.9},
     "comparison": COMPARISON,
 }
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    running = Cloud(tmp_path_factory.mktemp("cloud") / "state")
-    yield running
-    running.stop()
 
 
 def retraining(cloud: Cloud, handler: str | None = None) -> Retraining:
