@@ -58,11 +58,25 @@ class Served:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> HTTPResponse:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
-        given = {"Origin": f"http://127.0.0.1:{self.port}", "X-CSRF-Token": self.secret, **headers}
-        if self.cookie:
-            given["Cookie"] = self.cookie
-        connection.request(method, path, body, given)
+        connection.request(method, path, body, {**self._headers, **headers})
         return connection.getresponse()
+
+    def begin_file(self) -> HTTPConnection:
+        """Sends the beginning of a large file; what has been received lies in several parts."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.putrequest("PUT", "/uploads?name=large.csv")
+        for name, value in {**self._headers, "Content-Length": str(LARGE)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for block in zeros(20 * BLOCK):
+            connection.send(block)
+        return connection
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        cookie = {"Cookie": self.cookie} if self.cookie else {}
+        origin = f"http://127.0.0.1:{self.port}"
+        return {"Origin": origin, "X-CSRF-Token": self.secret, **cookie}
 
     def enter(self) -> None:
         answer = self.ask("GET", f"/?token={self.token}")
@@ -139,15 +153,7 @@ def test_a_file_that_breaks_off_leaves_nothing(deployment: Deployment) -> None:
     bucket = SETTINGS.bucket("predictions")
     with desk() as served:
         served.enter()
-        connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
-        connection.putrequest("PUT", "/uploads?name=large.csv")
-        origin = f"http://127.0.0.1:{served.port}"
-        headers = {"Cookie": served.cookie, "X-CSRF-Token": served.secret, "Origin": origin}
-        for name, value in {**headers, "Content-Length": str(LARGE)}.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        for block in zeros(20 * BLOCK):
-            connection.send(block)
+        connection = served.begin_file()
         connection.close()
         assert served.ask("GET", "/try").status == 200, "it goes on"
         for _ in range(100):
@@ -162,15 +168,7 @@ def test_a_desk_that_ends_in_the_middle_of_a_file_leaves_nothing(deployment: Dep
     bucket = SETTINGS.bucket("predictions")
     with desk() as served:
         served.enter()
-        connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
-        connection.putrequest("PUT", "/uploads?name=large.csv")
-        origin = f"http://127.0.0.1:{served.port}"
-        headers = {"Cookie": served.cookie, "X-CSRF-Token": served.secret, "Origin": origin}
-        for name, value in {**headers, "Content-Length": str(LARGE)}.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        for block in zeros(20 * BLOCK):
-            connection.send(block)
+        connection = served.begin_file()
         while not deployment.s3.list_multipart_uploads(Bucket=bucket).get("Uploads"):
             time.sleep(0.1)
         served.process.send_signal(signal.SIGINT)

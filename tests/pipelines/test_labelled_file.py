@@ -112,7 +112,7 @@ def test_what_cannot_be_labelled_claims_is_refused_in_one_line(
     assert said in refused(path)
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+@every_packing
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("line", [1, 2, 3, 1_000, 20_000])
 def test_the_line_that_is_not_utf_8_is_named(
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "a folder" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+@every_packing
 def test_a_decompression_bomb_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
