@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,10 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli.explain import command
 from pipelines.errors import UserError
-from pipelines.images import image
-from pipelines.local.environments import Environment, Environments
+from pipelines.local.environments import Environments
 from pipelines.local.explain_here import LONGEST_TEXT, Explainer
-from pipelines.local.predict_here import TARGET
 from pipelines.settings import Settings
+from tests.image_here import environment_of_the_tests
 from tests.steps.small_models import SMALL, archived, claims, trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,11 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def this_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The environment of the tests holds what the image does: nothing needs to be installed."""
-    code = tmp_path_factory.mktemp("code")
-    (code / "entrypoint.py").symlink_to(ROOT / "containers" / "entrypoint.py")
-    (code / "steps").symlink_to(ROOT / "steps")
-    found = Environment(image(TARGET), Path(sys.prefix), code)
+    found = environment_of_the_tests(tmp_path_factory.mktemp("code"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environments, "find", lambda _self, _uri: found)
         yield

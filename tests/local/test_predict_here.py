@@ -7,7 +7,6 @@ import json
 import lzma
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli.predict import command
 from pipelines.errors import UserError
-from pipelines.images import image
-from pipelines.local.environments import Environment, Environments
-from pipelines.local.predict_here import TARGET
+from pipelines.local.environments import Environments
+from tests.image_here import environment_of_the_tests
 from tests.steps.small_models import archived, claims, trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,13 +31,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of the tests holds what the image does: nothing needs to be installed."""
     code = tmp_path / "code"
     code.mkdir()
-    (code / "entrypoint.py").symlink_to(ROOT / "containers" / "entrypoint.py")
-    for room in ("steps", "batch"):
-        (code / room).symlink_to(ROOT / room)
-    found = Environment(image(TARGET), Path(sys.prefix), code)
+    found = environment_of_the_tests(code)
     monkeypatch.setattr(Environments, "find", lambda _self, _uri: found)
     for name in list(os.environ):
         if name.startswith("AWS_"):
@@ -78,7 +72,7 @@ def test_xz_is_unpacked_whatever_the_file_is_called(tmp_path: Path, model: Path,
     (tmp_path / name).write_bytes(lzma.compress(b"text\nwater drips under the pump\n"))
     done = predict(tmp_path / name, model, tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "1 rows: 1 predicted" in done.output
+    assert "1 predicted" in done.output
     damaged = tmp_path / f"damaged {name}"
     damaged.write_bytes((tmp_path / name).read_bytes()[:-9])
     done = predict(damaged, model, tmp_path / "out")

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 from pipelines.cli import predict as predict_command
 from pipelines.cli.train import command
 from pipelines.errors import UserError
-from pipelines.images import image
-from pipelines.local.environments import Environment, Environments
+from pipelines.local.environments import Environments
 from pipelines.local.predict_here import TARGET
+from tests.image_here import environment_of_the_tests
 from tests.steps.small_models import claims, write_table
 from tests.terminals import on_a_terminal
 
@@ -29,13 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of the tests holds what the image does: nothing needs to be installed."""
     code = tmp_path / "code"
     code.mkdir()
-    (code / "entrypoint.py").symlink_to(ROOT / "containers" / "entrypoint.py")
-    for room in ("steps", "batch"):
-        (code / room).symlink_to(ROOT / room)
-    found = Environment(image(TARGET), Path(sys.prefix), code)
+    found = environment_of_the_tests(code)
     monkeypatch.setattr(Environments, "find", lambda _self, _uri: found)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing answers
     monkeypatch.chdir(tmp_path)
