@@ -1,4 +1,4 @@
-"""README.md and docs/ as the tests read them.
+"""README.md, docs/ and what else is documentation, as the tests read it.
 
 A block without a language, or of `sh`, whose first word is a program holds commands; a block of
 `text` below it is what they print. Comments of HTML, which a reader does not see, say the rest:
@@ -20,6 +20,7 @@ from pipelines.images import ROOT
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "lambdas" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 NEEDS = {"aws", "browser", "data", "engine", "gpu", "time"}
