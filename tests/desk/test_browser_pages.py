@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from pipelines.cli import FAILED, REJECTED
 from tests.desk.conftest import Contexts
 from tests.desk.desk_process import VERSION, Desk
 from tests.desk.test_browser import CLAIMS, DROP, finished
@@ -80,6 +81,26 @@ def test_a_page_is_for_everybody(
     answer = page.goto(approved.origin + path.format(execution=execution, upload=upload))
     assert answer is not None and answer.ok
     assert not faults(page, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "code", "told"),
+    [
+        ("rejected", "MinAccuracy=1", REJECTED, "missed a bar"),
+        ("failed", "TextColumn=nowhere", FAILED, "failed at Validate"),
+    ],
+)
+def test_a_run_that_made_no_model_is_for_everybody(
+    desk: Desk, visit: Visit, name: str, parameter: str, code: int, told: str
+) -> None:
+    execution = desk.line.start("-p", parameter)
+    desk.line.json("pipeline", "status", execution, "--watch", code=code)
+    page = visit(bypass_csp=True)
+    for path in ("", "/report"):
+        answer = page.goto(f"{desk.origin}/runs/{execution.rpartition('/')[2]}{path}")
+        assert answer is not None and answer.ok
+        expect(page.get_by_role("main")).to_contain_text(told)
+        assert not faults(page, f"{name}{path.replace('/', '-')}")
 
 
 def test_the_overview_with_a_decision_to_make_is_for_everybody(pending: Desk, visit: Visit) -> None:
