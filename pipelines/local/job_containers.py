@@ -27,6 +27,7 @@ from pipelines.local.documents import Document
 from pipelines.local.engines import Ended, Engine
 from pipelines.local.job_instances import (
     ML,
+    Instance,
     instances_of,
     named,
     resource_config,
@@ -71,63 +72,28 @@ def run_training(run: Run) -> Outcome:
         What it needs is not there, or may not be read or written.
     """
     job, role = run.job, run.role
-    name = job["TrainingJobName"]
     instances = instances_of(run, job["ResourceConfig"])
-    channels = job.get("InputDataConfig") or []
-    for one in instances:
-        for channel in channels:
-            source, folder = channel["DataSource"]["S3DataSource"], one.root / "input" / "data"
-            _fetch(role.objects, source["S3Uri"], folder / channel["ChannelName"])
-        config = one.root / "input" / "config"
-        _write_json(config / "hyperparameters.json", job.get("HyperParameters") or {})
-        _write_json(config / "inputdataconfig.json", _channel_config(channels))
-        _write_json(
-            config / "resourceconfig.json", resource_config(job["ResourceConfig"], one, instances)
-        )
-    finals: dict[str, float] = {}
+    _lay_out_training(run, instances)
     specification = job["AlgorithmSpecification"]
-    metrics = {
-        one["Name"]: re.compile(one["Regex"])
-        for one in specification.get("MetricDefinitions") or []
-    }
-
-    def note(log: Callable[[str], None], line: str) -> None:
-        log(line)
-        for metric, regex in metrics.items():
-            found = regex.search(line)
-            with contextlib.suppress(ValueError, IndexError):  # what it found is no number
-                finals.update({metric: float(found.group(1))} if found else {})
-
+    metrics = _Metrics(specification.get("MetricDefinitions") or [])
     with contextlib.ExitStack() as mirrors:
         for one in instances:
             mirrors.enter_context(_mirror_checkpoints(role.objects, job, one.root))
         failed, ended = run_instances(
             run,
-            [replace(one, log=partial(note, one.log)) for one in instances],
+            [replace(one, log=partial(metrics.note, one.log)) for one in instances],
             specification.get("TrainingImage", ""),
             arguments=specification.get("ContainerArguments") or ["train"],
             entrypoint=specification.get("ContainerEntrypoint"),
-            more={"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
+            more={
+                "TRAINING_JOB_NAME": job["TrainingJobName"],
+                "TRAINING_JOB_ARN": job["TrainingJobArn"],
+            },
         )
-    more: Document = {
-        "FinalMetricDataList": [
-            {"MetricName": metric, "Value": value, "Timestamp": now()}
-            for metric, value in finals.items()
-        ]
-    }
     status, reason = _outcome(ended, failed.root / "output" / "failure", named(failed, instances))
     if ended.exit_code == 0:
-        uri = job["ModelArtifacts"]["S3ModelArtifacts"]
-        archive = run.root / "model.tar.gz"
-        pack([one.root / "model" for one in instances], archive)
-        role.objects.upload(archive, uri)
-        data = [one.root / "output" / "data" for one in instances]
-        if any(any(folder.iterdir()) for folder in data):
-            pack(data, run.root / "output.tar.gz")
-            role.objects.upload(
-                run.root / "output.tar.gz", f"{uri.rpartition('/')[0]}/output.tar.gz"
-            )
-    return status, reason, more
+        _upload_training(run, instances)
+    return status, reason, {"FinalMetricDataList": metrics.finals()}
 
 
 def run_processing(run: Run) -> Outcome:
@@ -183,6 +149,56 @@ def pack(folders: list[Path], archive: Path) -> None:
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for name, path in sorted(found.items()):
             tar.add(path, arcname=name)
+
+
+class _Metrics:
+    """The values that the lines of a training tell last."""
+
+    def __init__(self, definitions: list[Document]) -> None:
+        self._patterns = {one["Name"]: re.compile(one["Regex"]) for one in definitions}
+        self._values: dict[str, float] = {}
+
+    def note(self, log: Callable[[str], None], line: str) -> None:
+        log(line)
+        for metric, pattern in self._patterns.items():
+            found = pattern.search(line)
+            with contextlib.suppress(ValueError, IndexError):  # what it found is no number
+                self._values.update({metric: float(found.group(1))} if found else {})
+
+    def finals(self) -> list[Document]:
+        return [
+            {"MetricName": metric, "Value": value, "Timestamp": now()}
+            for metric, value in self._values.items()
+        ]
+
+
+def _lay_out_training(run: Run, instances: list[Instance]) -> None:
+    """What the containers find: the data, and the files that tell of it and of each other."""
+    job, channels = run.job, run.job.get("InputDataConfig") or []
+    for one in instances:
+        for channel in channels:
+            source, folder = channel["DataSource"]["S3DataSource"], one.root / "input" / "data"
+            _fetch(run.role.objects, source["S3Uri"], folder / channel["ChannelName"])
+        config = one.root / "input" / "config"
+        _write_json(config / "hyperparameters.json", job.get("HyperParameters") or {})
+        _write_json(config / "inputdataconfig.json", _channel_config(channels))
+        _write_json(
+            config / "resourceconfig.json", resource_config(job["ResourceConfig"], one, instances)
+        )
+
+
+def _upload_training(run: Run, instances: list[Instance]) -> None:
+    """What the containers left: the model, and other data where there is some."""
+    uri = run.job["ModelArtifacts"]["S3ModelArtifacts"]
+    archive = run.root / "model.tar.gz"
+    pack([one.root / "model" for one in instances], archive)
+    run.role.objects.upload(archive, uri)
+    data = [one.root / "output" / "data" for one in instances]
+    if any(any(folder.iterdir()) for folder in data):
+        pack(data, run.root / "output.tar.gz")
+        run.role.objects.upload(
+            run.root / "output.tar.gz", f"{uri.rpartition('/')[0]}/output.tar.gz"
+        )
 
 
 def _fetch(objects: Objects, uri: str, folder: Path) -> None:
