@@ -42,7 +42,7 @@ def diagnose(aws: Aws, execution: str) -> Diagnosis:
     if step is None:
         cause = STOPPED if found.status == "Stopped" else likely_cause("", found.reason)
         return _diagnosis(found, None, cause)
-    kind, _, job = step.job.rpartition(":")[2].partition("/")
+    kind, job = step.job_kind, step.job_name
     group = JOB_GROUPS.get(kind, "")
     log, log_fault = last_lines(aws.client("logs"), group, job) if group else ([], "")
     said = f"{step.reason or found.reason}\n{_secondary_status(aws, kind, job)}".strip()

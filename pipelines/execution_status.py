@@ -57,6 +57,15 @@ class StepStatus:
         return (ended - self.started).total_seconds()
 
     @property
+    def job_kind(self) -> str:
+        """`training-job` or `processing-job`; empty where it has no job."""
+        return self.job.rpartition(":")[2].partition("/")[0]
+
+    @property
+    def job_name(self) -> str:
+        return self.job.rpartition("/")[2]
+
+    @property
     def own_words(self) -> str:
         """Why it failed, without what SageMaker puts around it."""
         reason = re.sub(r"^(AlgorithmError|ClientError): ", "", self.reason)

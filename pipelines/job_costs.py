@@ -53,7 +53,7 @@ def job_costs(sagemaker: Any, steps: Sequence[StepStatus]) -> list[JobCost]:
     belongs to another execution."""
     read = {"TrainingJob": _training, "ProcessingJob": _processing}
     return [
-        read[step.type](sagemaker, step.name, step.job.rpartition("/")[2])
+        read[step.type](sagemaker, step.name, step.job_name)
         for step in steps
         if step.job and not step.is_cached
     ]

@@ -85,11 +85,11 @@ class Logs:
         """The logs of those steps of an execution (its id) that have any."""
         sources = []
         for step in steps:
-            kind, _, job = step.job.rpartition(":")[2].partition("/")
-            if kind in JOB_GROUPS:
-                ran_in = _JOB_OF_EXECUTION.match(job)
+            if step.job_kind in JOB_GROUPS:
+                ran_in = _JOB_OF_EXECUTION.match(step.job_name)
                 own = ran_in[1] if ran_in and step.is_cached else execution
-                sources.append(Source(step.name, own, JOB_GROUPS[kind], f"{job}/"))
+                group = JOB_GROUPS[step.job_kind]
+                sources.append(Source(step.name, own, group, f"{step.job_name}/"))
             elif step.name in _LAMBDA_STEPS and step.started:
                 group = f"/aws/lambda/{self._aws.settings.function_name(_LAMBDA_STEPS[step.name])}"
                 until = step.ended and step.ended + timedelta(seconds=_LATE)
