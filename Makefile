@@ -23,7 +23,7 @@ help:
 	@echo "make demo   the whole line on this machine, from labelled claims to labelled predictions"
 	@echo "make test   the test suite"
 	@echo "make lint   format, lint, types, room boundaries, templates and their security, shell, workflows"
-	@echo "make docs   write docs/configuration.md from the settings"
+	@echo "make docs   write docs/configuration.md from the settings, and what the pipeline knows of hyperparameters"
 	@echo "make lock   resolve the requirements anew"
 	@echo "make image-gpu   build the image for GPUs (4 GB) and try it with a stub of their driver"
 	@echo "make clean  remove the environment and what the local cloud keeps"

@@ -1,4 +1,5 @@
-"""Writes `docs/configuration.md` from the settings themselves: `make docs`.
+"""Writes `docs/configuration.md` from the settings themselves: `make docs`. And what pipelines know
+of the hyperparameters, because they may not ask the steps.
 
 What a field means is said once, where it is defined: in the string below it or the comment behind
 it. A comment after an empty line begins a group of fields.
@@ -25,6 +26,7 @@ from steps.hyperparameters import Hyperparameters
 from steps.validation_settings import CHECKS, ValidationSettings
 
 DOCUMENT = Path(__file__).with_suffix(".md")
+KNOWN = Path(__file__).parents[1] / "pipelines" / "hyperparameters.json"
 
 # The pipeline's parameters are the SDK's objects, which hold no words.
 PARAMETERS = {
@@ -37,6 +39,7 @@ PARAMETERS = {
     "LearningRate": "hyperparameter `learning_rate`; 0: the kind's own",
     "BatchSize": "hyperparameter `batch_size`; 0: by the number of rows",
     "Seed": "hyperparameter `seed`",
+    "Hyperparameters": "all other hyperparameters, a JSON object from names to values",
     "TrainingInstanceType": "machine of Train",
     "TrainingInstanceCount": "how many of them learn together",
     "ProcessingInstanceType": "machine of Validate and Evaluate",
@@ -67,6 +70,7 @@ def main() -> None:
 
     settings = Settings()
     DOCUMENT.write_text(document(json.loads(definition(settings, addresses(settings)))), "utf-8")
+    KNOWN.write_text(known(), "utf-8")
 
 
 def document(definition: Mapping[str, Any]) -> str:
@@ -92,6 +96,18 @@ def document(definition: Mapping[str, Any]) -> str:
             *_hyperparameters(),
         ]
     )
+
+
+def known() -> str:
+    """What each kind's hyperparameters may be, as JSON: a line each."""
+    kinds = []
+    for kind in models.KINDS:
+        lines = [
+            f'  "{field.name}": {json.dumps({"type": str(field.type), **field.metadata})}'
+            for field in dataclasses.fields(models.module(kind).HYPERPARAMETERS)
+        ]
+        kinds.append(f' "{kind}": {{\n{_COMMA.join(lines)}\n }}')
+    return f"{{\n{_COMMA.join(kinds)}\n}}\n"
 
 
 def fields_of(made: type) -> list[Field]:
@@ -240,6 +256,8 @@ def _of_class(
 def _bounds(field: dataclasses.Field[Any]) -> str:
     if choices := models.KINDS if field.name == "kind" else field.metadata.get("choices"):
         return ", ".join(f"`{one}`" for one in choices)
+    if words := field.metadata.get("words"):
+        return f"{', '.join(f'`{one}`' for one in words)}, or weights as a JSON object"
     if "low" in field.metadata:
         low, high = field.metadata["low"], field.metadata["high"]
         return f"{low:,g} to {high:,g}" if isinstance(high, float) else f"{low:,} to {high:,}"
@@ -263,6 +281,7 @@ def _meaning(words: str) -> str:
     return words if is_name else words[:1].lower() + words[1:]
 
 
+_COMMA = ",\n"
 _SETTING = ("setting", "what it may be", "default", "meaning")
 _OF_KIND = ("hyperparameter", "what it may be", "default", "meaning")
 _INTRODUCTION = """\
@@ -306,7 +325,9 @@ NAME=VALUE`. The defaults of most are settings.
 """
 _HYPERPARAMETERS = """\
 What a training is told. `claimflow train` takes each with `-p NAME=VALUE`; the pipeline has
-parameters for the most important. `ModelKind` (`--kind` of `claimflow train`) chooses the kind.
+parameters for the most important, and `Hyperparameters` for all others:
+`claimflow pipeline start -p 'Hyperparameters={"class_weights": "balanced", "patience": 2}'`.
+`ModelKind` (`--kind` of `claimflow train`) chooses the kind.
 """
 
 if __name__ == "__main__":

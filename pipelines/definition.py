@@ -91,6 +91,7 @@ class _Parameters:
         self.learning_rate = ParameterFloat("LearningRate", 0.0)  # the kind's own
         self.batch_size = ParameterInteger("BatchSize", 0)
         self.seed = ParameterInteger("Seed", 0)
+        self.hyperparameters = ParameterString("Hyperparameters", "{}")  # all others
         self.training_instance_type = ParameterString(
             "TrainingInstanceType", settings.training_instance_type
         )
@@ -216,6 +217,7 @@ class _Line:
                 "learning_rate": given.learning_rate.to_string(),
                 "batch_size": given.batch_size.to_string(),
                 "seed": given.seed.to_string(),
+                "hyperparameters": given.hyperparameters,
             },
             tags=self._tags,
         ).with_metric_definitions(

@@ -8,17 +8,20 @@ contradiction minutes later.
 from __future__ import annotations
 
 import difflib
+import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines import instance_types
+from pipelines import hyperparameters, instance_types
 from pipelines.errors import UserError
 from pipelines.images import GPU_TARGET
 
 Document = dict[str, Any]
 
 _PARSERS: dict[str, Any] = {"Integer": int, "Float": float, "String": str, "Boolean": str}
+_LONGEST = 1024  # characters of a value, by the API
 _SHARE: tuple[float, float] = (0, 1)
 # What a number may be, both included. A bar outside of it lets every model through, or none; a
 # hyperparameter would be refused in the training's container, by the same bounds.
@@ -35,6 +38,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "Seed": (0, 2**31 - 1),
 }
 _JOBS = ("Training", "Processing")
+_PARAMETER = re.compile(r'"Get": "Parameters\.(\w+)"')
 # The settings that make another definition.
 _SETTINGS = {
     "TrainingInstanceType": "training_instance_type",
@@ -52,6 +56,9 @@ def check_parameters(definition: Document, given: Mapping[str, str]) -> None:
     for name in ("TrainingInstanceType", "ProcessingInstanceType"):
         if name in given:
             _check_instance_type(jobs, name, given[name])
+    if hyperparameters.PARAMETER in given:
+        kind = given.get("ModelKind", known["ModelKind"]["DefaultValue"])
+        hyperparameters.check(given[hyperparameters.PARAMETER], kind, _named(jobs))
     tracking = given.get("MlflowTrackingUri", "none")
     if tracking != "none" and any(_is_isolated(job) for job in jobs):
         raise UserError(
@@ -65,6 +72,10 @@ def _check_value(known: Mapping[str, Document], name: str, value: str) -> None:
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
         raise UserError(f"The pipeline has no parameter {name}; {hint}")
+    if len(value) > _LONGEST:
+        raise UserError(
+            f"Parameter {name} has {len(value):,} characters: SageMaker takes {_LONGEST:,} at most"
+        )
     kind = known[name]["Type"]
     try:
         parsed = _PARSERS[kind](value)
@@ -78,6 +89,16 @@ def _check_value(known: Mapping[str, Document], name: str, value: str) -> None:
         if not low <= parsed <= high:  # nor is it so for "nan"
             expected = f"between {low} and {high}" if high < math.inf else f"at least {low}"
             raise UserError(f"Parameter {name}={value}: expected a number, {expected}")
+
+
+def _named(jobs: list[Document]) -> dict[str, str]:
+    """The hyperparameters that have a parameter of their own, and its name."""
+    found = {}
+    for job in jobs:
+        for name, value in job.get("HyperParameters", {}).items():
+            if parameter := _PARAMETER.search(json.dumps(value)):
+                found[name] = parameter[1]
+    return found
 
 
 def _check_instance_type(jobs: list[Document], name: str, value: str) -> None:

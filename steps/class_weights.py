@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from steps.errors import InputError
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-_LARGEST = 1e4
+LARGEST = 1e4  # of a weight
 
 
 def parse(text: str) -> dict[str, float] | None:
@@ -32,7 +31,7 @@ def parse(text: str) -> dict[str, float] | None:
     if not sound:
         raise InputError(
             f"hyperparameter class_weights is {text[:100]!r}, expected none, balanced or a JSON "
-            f'object such as {{"fire": 2.5}} with weights above 0 and at most {_LARGEST:g}'
+            f'object such as {{"fire": 2.5}} with weights above 0 and at most {LARGEST:g}'
         )
     return {label: float(weight) for label, weight in given.items()}
 
@@ -78,4 +77,4 @@ def of_rows(text: str, labels: Sequence[str], targets: I64, training: I64) -> F3
 
 def _sound(weight: object) -> bool:
     number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    return number and math.isfinite(weight) and 0 < weight <= _LARGEST  # type: ignore[arg-type, operator]
+    return number and 0 < weight <= LARGEST  # type: ignore[operator]

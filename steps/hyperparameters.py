@@ -27,6 +27,14 @@ def one_of(default: str, *others: str) -> Any:
     return field(default=default, metadata={"choices": (default, *others)})
 
 
+def words_or_weights(default: str, *others: str) -> Any:
+    """A field with a default, what else it may be, and a JSON object of weights by label."""
+    return field(
+        default=default,
+        metadata={"words": (default, *others), "largest": class_weights.LARGEST},
+    )
+
+
 def optional(default: str = "") -> Any:
     """A field for a text that may be empty."""
     return field(default=default, metadata={"empty": True})
@@ -50,7 +58,8 @@ class Hyperparameters:
     monitor: str = one_of("loss", "accuracy", "macro_f1")  # of the validation rows: what is better
     learning_rate: float = within(0.0, 0.0, 10.0)  # 0: the kind's own
     batch_size: int = within(0, 0, 65536)  # 0: by the number of rows
-    class_weights: str = "none"  # or "balanced", or {"label": weight, …}
+    class_weights: str = words_or_weights("none", "balanced")
+    """How much a row counts by its label, such as {"fire": 2.5}."""
     seed: int = within(0, 0, 2**31 - 1)  # same data, same seed, same machine: same model
     validation_share: float = within(0.1, 0.0, 0.5)  # of the rows: judges epochs
     review_precision: float = within(0.93, 0.0, 1.0)
@@ -76,30 +85,82 @@ class NetworkHyperparameters(Hyperparameters):
 
 # What the SageMaker SDK and tuning jobs put beside a user's own.
 _NOT_OURS = ("sagemaker_", "_tuning_")
+# Holds others as a JSON object: a pipeline has one parameter for all that it does not name itself.
+TOGETHER = "hyperparameters"
 
 
 def parse(texts: Mapping[str, str]) -> Hyperparameters:
     """The hyperparameters that SageMaker passes as texts, those left out at their defaults.
 
+    The members of the JSON object `hyperparameters` are hyperparameters like the others.
+
     Raises InputError for a kind or name that does not exist (with the nearest that does, or the
-    kinds that know it), a value of the wrong type and a value out of range.
+    kinds that know it), a name given twice, a value of the wrong type and a value out of range.
     """
-    given = {
-        name: _unquoted(text) for name, text in texts.items() if not name.startswith(_NOT_OURS)
-    }
+    given = _merged(
+        {name: _unquoted(text) for name, text in texts.items() if not name.startswith(_NOT_OURS)}
+    )
     kind = given.get("kind", "ngram")
     if kind not in models.KINDS:
         raise InputError(
-            f"hyperparameter kind is {kind!r}, expected one of: {', '.join(models.KINDS)}"
+            f"hyperparameter kind is {_cut(kind)}, expected one of: {', '.join(models.KINDS)}"
             + _meant(kind, models.KINDS)
         )
     fields = _fields(kind)
     for name in given.keys() - fields.keys():
         raise InputError(
-            f"hyperparameter {name!r} does not exist for kind {kind!r}{_instead(name, fields)}"
+            f"hyperparameter {_cut(name)} does not exist for kind {kind!r}{_instead(name, fields)}"
         )
     made: type[Hyperparameters] = models.module(kind).HYPERPARAMETERS
     return made(**{name: _value(fields[name], text) for name, text in given.items()})
+
+
+def _merged(texts: Mapping[str, str]) -> dict[str, str]:
+    """With each member of `hyperparameters` as if it were given by its own name."""
+    found = {name: text for name, text in texts.items() if name != TOGETHER}
+    for name, text in _members(texts.get(TOGETHER, "{}")).items():
+        if name in found:
+            raise InputError(
+                f"hyperparameter {_cut(name)} is given by its own name and in {TOGETHER}: leave it "
+                "out there (in a pipeline, a parameter of its own sets it)"
+            )
+        found[name] = text
+    return found
+
+
+def _members(text: str) -> dict[str, str]:
+    """The members of a JSON object in SageMaker's form, all text."""
+    try:
+        members = json.loads(text, object_pairs_hook=_without_duplicates)
+        is_object = isinstance(members, dict)
+        texts = {name: _as_text(value) for name, value in members.items()} if is_object else {}
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise InputError(
+            f"hyperparameter {TOGETHER} is {_cut(text)}, expected a JSON object such as "
+            '{"class_weights": "balanced", "patience": 2}'
+        )
+    for name, value in members.items():
+        if value is None or isinstance(value, list):
+            raise InputError(
+                f"hyperparameter {_cut(name)} in {TOGETHER} is {_cut(texts[name])}, "
+                "expected a text, a number, true, false or an object"
+            )
+    return texts
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{TOGETHER} holds {_cut(twice)} twice, expected each name once")
+    return found
 
 
 def _fields(kind: str) -> dict[str, dataclasses.Field[Any]]:
@@ -124,11 +185,18 @@ def _instead(name: str, names: Collection[str]) -> str:
     return _meant(name, names) or f"; there are: {', '.join(names)}"
 
 
+def _cut(value: object) -> str:
+    """A value as a message shows it: what is long was hardly meant so."""
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
 def _meant(name: str, names: Collection[str]) -> str:
     found = difflib.get_close_matches(name, names, n=1)
     return f": did you mean {found[0]!r}?" if found else ""
 
 
+_LONGEST_SHOWN = 60  # characters of a value in a message
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _EXPECTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
@@ -142,7 +210,7 @@ def _value(item: dataclasses.Field[Any], text: str) -> Any:
         return {"int": int, "float": float, "str": str}[kind](text)
     except (ValueError, KeyError):
         raise InputError(
-            f"hyperparameter {item.name} is {text!r}, expected {_EXPECTED[kind]}"
+            f"hyperparameter {item.name} is {_cut(text)}, expected {_EXPECTED[kind]}"
         ) from None
 
 
@@ -151,17 +219,18 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:
     kind = str(item.type)
     allowed = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,)}[kind]
     if type(value) not in allowed:
-        raise InputError(f"hyperparameter {item.name} is {value!r}, expected {_EXPECTED[kind]}")
+        raise InputError(f"hyperparameter {item.name} is {_cut(value)}, expected {_EXPECTED[kind]}")
     if "low" in item.metadata:
         low, high = item.metadata["low"], item.metadata["high"]
         if not low <= value <= high or math.isnan(value):
+            shown = _cut(value) if isinstance(value, int) else f"{value:g}"
             raise InputError(
-                f"hyperparameter {item.name} is {value:g}, expected between {low:g} and {high:g}"
+                f"hyperparameter {item.name} is {shown}, expected between {low:g} and {high:g}"
             )
     choices = item.metadata.get("choices")
     if choices and value not in choices:
         raise InputError(
-            f"hyperparameter {item.name} is {value!r}, expected one of: {', '.join(choices)}"
+            f"hyperparameter {item.name} is {_cut(value)}, expected one of: {', '.join(choices)}"
             + _meant(value, choices)
         )
     if kind == "str" and not value.strip() and not item.metadata.get("empty"):

@@ -208,15 +208,26 @@ def test_each_example_of_settings_can_be_read(
             ValidationSettings.from_arguments(_options(settings.validation))
 
 
-def test_the_reference_of_settings_is_what_the_settings_say() -> None:
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """The module `docs/configuration.py`."""
     path = ROOT / "docs" / "configuration.py"
     specification = importlib.util.spec_from_file_location("configuration", path)
     assert specification and specification.loader
-    reference = importlib.util.module_from_spec(specification)
-    sys.modules["configuration"] = reference  # dataclasses look themselves up there
-    specification.loader.exec_module(reference)
+    found = importlib.util.module_from_spec(specification)
+    sys.modules["configuration"] = found  # dataclasses look themselves up there
+    specification.loader.exec_module(found)
+    return found
+
+
+def test_what_pipelines_know_of_hyperparameters_is_what_the_steps_have(reference: Any) -> None:
+    written = (ROOT / "pipelines" / "hyperparameters.json").read_text("utf-8")
+    assert written == reference.known(), "`make docs` writes it anew"
+
+
+def test_the_reference_of_settings_is_what_the_settings_say(reference: Any) -> None:
     definition = json.loads((ROOT / "tests/pipelines/golden/definition.json").read_text("utf-8"))
-    written = path.with_suffix(".md").read_text("utf-8")
+    written = reference.DOCUMENT.read_text("utf-8")
     assert written == reference.document(definition), "`make docs` writes it anew"
     for row in re.findall(r"^\| `.*$", written, re.MULTILINE):
         assert row.split(" | ")[-1].removesuffix(" |").strip(), f"no words for {row}"

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import tarfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -68,6 +69,7 @@ def test_an_upsert_of_the_same_definition_changes_nothing(line: Line) -> None:
         (("-p", "ModelKind=gpt"), "expected one of bert, cnn, fasttext"),
         (("-p", "MinAccuracy=80"), "expected a number, between 0 and 1"),
         (("-p", "Epochs"), "expected NAME=VALUE"),
+        (("-p", 'Hyperparameters={"monitor": "f1"}'), "expected one of: loss, accuracy, macro_f1"),
         (("--train", "missing.csv"), "there is no such file"),
         (("--train", "data"), "this is a folder"),
         (("--train", "s3://nowhere/x.csv"), "there is nothing at s3://nowhere/x.csv"),
@@ -185,7 +187,8 @@ def test_whoever_approves_or_rejects_is_told_which_version_predicts(line: Line) 
 
 def test_two_executions_at_once_both_finish_and_do_not_mix(line: Line) -> None:
     before = len(line.json("model", "list"))
-    executions = [line.start("-p", f"Seed={seed}") for seed in (11, 12)]
+    more = ("-p", 'Hyperparameters={"class_weights": {"mechanical": 2.5}, "monitor": "macro_f1"}')
+    executions = [line.start("-p", "Seed=11"), line.start("-p", "Seed=12", *more)]
     for execution in executions:
         assert line.json("pipeline", "status", execution, "--watch")["status"] == "Succeeded"
     versions = line.json("model", "list")
@@ -193,6 +196,24 @@ def test_two_executions_at_once_both_finish_and_do_not_mix(line: Line) -> None:
     shown = [line.json("model", "show", str(one["version"])) for one in versions[:2]]
     assert {one["metadata"]["execution"] for one in shown} == set(executions)
     assert len({one["artifact"] for one in shown}) == 2
+    (weighed,) = [one for one in shown if one["metadata"]["execution"] == executions[1]]
+    assert learnt(line, weighed["version"])["class_weights"] == '{"mechanical": 2.5}'
+    card = line.run("model", "card", str(weighed["version"])).splitlines()
+    document = json.loads((line.folder / next(p for p in card if p.endswith("json"))).read_text())
+    told = document["training_details"]["training_job_details"]["hyper_parameters"]
+    assert {"name": "monitor", "value": "macro_f1"} in told
+    assert "hyperparameters" not in {one["name"] for one in told}
+
+
+def learnt(line: Line, version: int) -> dict[str, Any]:
+    """The hyperparameters that the model of a version was trained with."""
+    folder = line.folder / "fetched"
+    line.run("model", "fetch", str(version), "--output", str(folder))
+    with tarfile.open(folder / "model.tar.gz") as archive:
+        file = archive.extractfile("model.json")
+        assert file
+        found: dict[str, Any] = json.load(file)["hyperparameters"]
+    return found
 
 
 def test_a_crash_in_training_is_told_and_what_had_finished_is_kept(line: Line) -> None:

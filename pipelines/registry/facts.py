@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines import hyperparameters as by_json
 from pipelines.counts import many
 from pipelines.data.versions import SETS, row_count
+from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.registry.lineage import Lineage
@@ -196,12 +198,21 @@ def _decided(found: Lineage) -> str:
 
 
 def hyperparameters(found: Lineage) -> dict[str, str]:
-    """As the training job got them; where that leaves the choice to the training, what it chose, or
-    by what it chooses."""
+    """As the training job got them, those that came as JSON by their own names; where that leaves
+    the choice to the training, what it chose, or by what it chooses."""
     train = found.step("Train")
-    given: Mapping[str, str] = train.job.get("HyperParameters", {}) if train else {}
+    given = _merged(train.job.get("HyperParameters", {})) if train else {}
     used = model_info(found).get("hyperparameters") or {}
     return {name: _hyperparameter(name, str(given[name]), used) for name in sorted(given)}
+
+
+def _merged(given: Mapping[str, str]) -> dict[str, str]:
+    rest = dict(given)
+    try:
+        members = by_json.read(rest.pop(by_json.NAME, "{}"))
+    except UserError:  # that training has failed, and its error tells why
+        return dict(given)
+    return rest | {name: by_json.as_text(value) for name, value in members.items()}
 
 
 def _hyperparameter(name: str, given: str, used: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 
 from lambdas import layout
-from pipelines import control, predictions
+from pipelines import control, hyperparameters, predictions
 from pipelines.deployment.lambda_package import zip_lambdas
 from pipelines.settings import Settings
 from steps.hyperparameters import parse
@@ -38,7 +38,9 @@ def test_the_pipelines_hyperparameters_are_ones_that_training_takes() -> None:
         parameter = (value.get("Get") or value["Std:Join"]["Values"][0]["Get"]).split(".")[1]
         given[name] = str(defaults[parameter])
     taken = dataclasses.asdict(parse(given))
+    others = given.pop(hyperparameters.NAME)
     assert {name: str(taken[name]) for name in given} == given
+    assert others == "{}"
     assert parse(given) == parse({}), "the pipeline's defaults are the training's"
 
 

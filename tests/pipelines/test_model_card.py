@@ -142,6 +142,25 @@ def test_a_hyperparameter_that_the_training_chose_is_no_zero() -> None:
     assert hyperparameters(found)["batch_size"] == "by the number of rows"
 
 
+def test_hyperparameters_that_came_together_are_told_each_by_its_name() -> None:
+    given = {"seed": "0", "hyperparameters": '{"monitor": "macro_f1", "class_weights": {"Öl": 2}}'}
+    train = Step("Train", "Succeeded", job={"HyperParameters": given})
+    assert hyperparameters(lineage(steps=[train])) == {
+        "class_weights": '{"Öl": 2}',
+        "monitor": "macro_f1",
+        "seed": "0",
+    }
+    given = {"seed": "0", "hyperparameters": "{}"}
+    train = Step("Train", "Succeeded", job={"HyperParameters": given})
+    assert hyperparameters(lineage(steps=[train])) == {"seed": "0"}
+
+
+def test_hyperparameters_that_cannot_be_read_are_told_as_they_were_given() -> None:
+    given = {"seed": "0", "hyperparameters": "{monitor}"}
+    train = Step("Train", "Failed", job={"HyperParameters": given})
+    assert hyperparameters(lineage(steps=[train])) == given
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -44,6 +44,8 @@ OWN_DISKS = "ml.c5d.xlarge"
         {"MlflowTrackingUri": "none"},
         {"MinAccuracy": "0", "MaxCalibrationError": "1", "AllowedRegression": "0.5"},
         {"TrainingInstanceCount": "1", "LearningRate": "0", "BatchSize": "0"},
+        {"Hyperparameters": '{"class_weights": "balanced", "monitor": "macro_f1", "bits": 18}'},
+        {"Hyperparameters": '{"bidirectional": false, "dropout": 0.3}', "ModelKind": "lstm"},
     ],
 )
 def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
@@ -65,6 +67,15 @@ def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
         ("TrainingInstanceCount", "0", "at least 1"),
         ("Epochs", "0", "between 1 and 1000"),
         ("Seed", "-1", "between 0 and 2147483647"),
+        ("Hyperparameters", "{class_weights: balanced}", '-p \'Hyperparameters={"class_weights"'),
+        ("Hyperparameters", '{"bidirectional": false}', "the kind ngram, only for: lstm"),
+        ("Hyperparameters", '{"seed": 3}', "'seed' is 3: it has a parameter of its own, -p Seed=…"),
+        ("Hyperparameters", '{"kind": "cnn"}', "a parameter of its own, -p ModelKind=…"),
+        (
+            "TextColumn",
+            "x" * 1025,
+            "TextColumn has 1,025 characters: SageMaker takes 1,024 at most",
+        ),
         ("TrainingInstanceType", "ml.p5.48xlarge", "does not run on ml.p5.48xlarge"),
         ("ProcessingInstanceType", "large", "is no instance type"),
     ],

@@ -100,6 +100,7 @@ def test_the_tuning_job_as_a_whole(definition: dict[str, Any]) -> None:
                 "label_column": "label",
                 "epochs": "5",
                 "seed": "7",
+                "hyperparameters": "{}",
             },
             "InputDataConfig": [
                 {

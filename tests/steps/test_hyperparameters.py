@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steps.errors import InputError
 from steps.hyperparameters import parse
@@ -35,6 +38,48 @@ def test_a_learning_rate_of_zero_is_the_kinds_own(kind: str) -> None:
     assert 0 < own < 1
     assert parse({"kind": kind, "learning_rate": "0.0"}).as_dict()["learning_rate"] == own
     assert parse({"kind": kind, "learning_rate": "0.5"}).as_dict()["learning_rate"] == 0.5
+
+
+def _values(item: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
+    """What a hyperparameter may be."""
+    if "low" in item.metadata:
+        low, high = item.metadata["low"], item.metadata["high"]
+        return st.floats(low, high) if item.type == "float" else st.integers(low, high)
+    if item.type == "bool":
+        return st.booleans()
+    if "words" in item.metadata:
+        weights = st.dictionaries(
+            st.text("aÖ1 ", max_size=5), st.floats(0.01, 100) | st.integers(1, 100)
+        )
+        return st.sampled_from(item.metadata["words"]) | weights
+    if "choices" in item.metadata:
+        return st.sampled_from(item.metadata["choices"])
+    return st.text("aÖ1 {", max_size=9).map(lambda text: f"a{text}")  # not empty
+
+
+@st.composite
+def _hyperparameters(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(KINDS))
+    fields = dataclasses.fields(module(kind).HYPERPARAMETERS)
+    items = [item for item in fields if item.name != "kind"]
+    chosen = draw(st.lists(st.sampled_from(items), unique_by=lambda item: item.name, max_size=6))
+    return {"kind": kind, **{item.name: draw(_values(item)) for item in chosen}}
+
+
+@given(_hyperparameters(), st.data())
+def test_what_is_given_as_json_is_the_same_as_one_by_one(
+    made: dict[str, Any], data: st.DataObject
+) -> None:
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in made.items()
+    }
+    one_by_one = parse(texts)
+    apart = data.draw(st.sets(st.sampled_from(sorted(made))))
+    rest = {name: value for name, value in made.items() if name not in apart}
+    for written in (json.dumps(rest), json.dumps(rest, indent=1, ensure_ascii=False)):
+        own = {name: texts[name] for name in apart}
+        assert parse({**own, "hyperparameters": written}) == one_by_one
+        assert parse({**own, "hyperparameters": json.dumps(written)}) == one_by_one  # by the SDK
 
 
 @pytest.mark.parametrize("text", ['"ngram"', "ngram"])
@@ -107,6 +152,33 @@ def test_our_own_form_is_checked_as_sagemakers_is(given: dict[str, Any], message
         ({"validation_share": "0.6"}, "validation_share is 0.6, expected between 0 and 0.5"),
         ({"text_column": " "}, "text_column is empty"),
         ({"seed": "-1"}, "seed is -1, expected between"),
+        ({"seed": "9" * 400}, "seed is 9+…, expected between"),
+        ({"epochs": "many" * 100}, "epochs is '[many]+…, expected a whole number"),
+        ({"class_weights": '{"a": 1' + "0" * 400 + "}"}, "class_weights is .*, expected none"),
+        ({"hyperparameters": ""}, "hyperparameters is '', expected a JSON object such as"),
+        ({"hyperparameters": "[]"}, "hyperparameters is '\\[\\]', expected a JSON object"),
+        ({"hyperparameters": "balanced"}, "is 'balanced', expected a JSON object such as"),
+        ({"hyperparameters": "[" * 2000}, r"is '\[+…, expected a JSON object"),
+        (
+            {"hyperparameters": '{"epochs": null}'},
+            "'epochs' in hyperparameters is 'null', expected",
+        ),
+        (
+            {"hyperparameters": '{"epochs": [3]}'},
+            r"'epochs' in hyperparameters is '\[3\]', expected",
+        ),
+        ({"hyperparameters": '{"seed": 3, "seed": 4}'}, "holds 'seed' twice, expected each name"),
+        ({"hyperparameters": '{"class_weights": {"a": 1, "a": 2}}'}, "holds 'a' twice"),
+        ({"hyperparameters": '{"seed": 3}', "seed": "3"}, "'seed' is given by its own name and in"),
+        ({"hyperparameters": '{"seed": 1.5}'}, "seed is '1.5', expected a whole number"),
+        (
+            {"hyperparameters": '{"seed": {"a": 1}}'},
+            "seed is '{\"a\": 1}', expected a whole number",
+        ),
+        ({"hyperparameters": '{"sed": 3}'}, "'sed' does not exist .* did you mean 'seed'"),
+        ({"hyperparameters": '{"_tuning_x": 3}'}, "'_tuning_x' does not exist"),
+        ({"hyperparameters": '{"kind": "gru"}'}, "kind is 'gru', expected one of"),
+        ({"hyperparameters": '{"hyperparameters": {}}'}, "'hyperparameters' does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(given: dict[str, str], message: str) -> None:
