@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines import hyperparameters
 from pipelines.errors import UserError
 from pipelines.start_parameters import check_parameters
 
@@ -87,7 +88,7 @@ OBJECTIVES = {
     "accuracy": r"val[a-z]*_accuracy=([0-9.eE+-]+)",
     "macro_f1": r"val[a-z]*_macro_f1=([0-9.eE+-]+)",
 }
-# What a start of the pipeline can be given.
+# What a start of the pipeline can be given by a parameter of its own.
 CARRIED = {
     "kind": "ModelKind",
     "learning_rate": "LearningRate",
@@ -110,7 +111,7 @@ def tuning_request(
 ) -> Document:
     """What creates a tuning job whose trainings are the pipeline's, on the data at an address.
 
-    A parameter that is given is not searched.
+    What is given, by its parameter or among the hyperparameters, is not searched.
 
     Raises
     ------
@@ -118,7 +119,12 @@ def tuning_request(
         The pipeline does not take a parameter, or nothing is left to be searched.
     """
     check_parameters(definition, {**parameters, "ModelKind": kind})
-    ranges = {key: one for key, one in RANGES[kind].items() if CARRIED.get(key) not in parameters}
+    others = hyperparameters.read(parameters.get(hyperparameters.PARAMETER, "{}"))
+    ranges = {
+        key: one
+        for key, one in RANGES[kind].items()
+        if CARRIED.get(key) not in parameters and key not in others
+    }
     if not ranges:
         raise UserError(f"All that is searched of the kind {kind} is given: leave something out")
     arguments = _train_arguments(definition, name, data, {**parameters, "ModelKind": kind})

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pipelines import hyperparameters
 from pipelines.aws import Aws
 from pipelines.control import build_definition, check_file
 from pipelines.errors import UserError
@@ -56,14 +57,15 @@ class TuningStatus:
     @property
     def start_options(self) -> list[str]:
         """What the best trial says to a start of the pipeline, as `NAME=VALUE`."""
-        found = {**self.fixed, **(self.best.hyperparameters if self.best else {})}
-        return [f"{CARRIED[name]}={found[name]}" for name in CARRIED if name in found]
-
-    @property
-    def not_carried(self) -> dict[str, str]:
-        """The best trial's hyperparameters that the pipeline has no parameter for."""
-        found = self.best.hyperparameters if self.best else {}
-        return {name: value for name, value in found.items() if name not in CARRIED}
+        drawn = self.best.hyperparameters if self.best else {}
+        found = {**self.fixed, **drawn}
+        options = [f"{CARRIED[name]}={found[name]}" for name in CARRIED if name in found]
+        others: dict[str, object] = hyperparameters.read(self.fixed.get(hyperparameters.NAME, "{}"))
+        others |= {name: value for name, value in drawn.items() if name not in CARRIED}
+        if others:
+            written = json.dumps(others, ensure_ascii=False)
+            options.append(f"{hyperparameters.PARAMETER}={written}")
+        return options
 
 
 class Tuning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -57,8 +58,8 @@ def command(
 ) -> None:
     """Search the main hyperparameters of a kind of model, by trainings like the pipeline's.
 
-    A parameter that is given with -p is fixed, and not searched. The best are told as options of
-    `claimflow pipeline start`.
+    What is given with -p, by its parameter or among Hyperparameters, is fixed and not searched. The
+    best are told as options of `claimflow pipeline start`.
 
     \b
     Example:
@@ -166,15 +167,10 @@ def _print_end(found: TuningStatus) -> None:
         return
     reached = f"{found.objective}={found.best.value}"
     click.echo(plain(f"best: {reached} by {found.best.name}"))
-    options = " ".join(f"-p {option}" for option in found.start_options)
-    click.echo(plain(f"claimflow pipeline start {options}"))
-    if found.not_carried:
-        rest = " ".join(f"-p {name}={value}" for name, value in found.not_carried.items())
-        click.echo(
-            plain(f"the pipeline has no parameters for these, `claimflow train` has: {rest}")
-        )
+    options = (word for option in found.start_options for word in ("-p", option))
+    click.echo(plain(shlex.join(["claimflow", "pipeline", "start", *options])))
 
 
 def _document(found: TuningStatus) -> dict[str, object]:
-    best = {"start_options": found.start_options, "not_carried": found.not_carried}
-    return {**asdict(found), **(best if found.best else {})}
+    best = {"start_options": found.start_options} if found.best else {}
+    return {**asdict(found), **best}

@@ -163,11 +163,24 @@ def test_what_is_given_is_not_searched(definition: dict[str, Any]) -> None:
     assert made["TrainingJobDefinition"]["StaticHyperParameters"]["batch_size"] == "64"
 
 
+def test_what_is_given_among_the_hyperparameters_is_not_searched(
+    definition: dict[str, Any],
+) -> None:
+    together = '{"smoothing": 2, "monitor": "macro_f1"}'
+    made = request(definition, Hyperparameters=together)
+    ranges = made["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert "smoothing" not in json.dumps(ranges) and "bits" in json.dumps(ranges)
+    fixed = made["TrainingJobDefinition"]["StaticHyperParameters"]
+    assert fixed["hyperparameters"] == together
+    parse({**fixed, "bits": "16", "learning_rate": "0.01", "batch_size": "64"})
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
         ({"Epoch": "3"}, "did you mean Epochs?"),
         ({"Epochs": "many"}, "expected a value of type Integer"),
+        ({"Hyperparameters": '{"smoothin": 2}'}, "did you mean smoothing?"),
         ({"TrainingInstanceType": "ml.p5.48xlarge"}, "does not run on ml.p5.48xlarge"),
     ],
 )
@@ -210,16 +223,26 @@ def test_the_objective_is_that_of_the_parameters_that_a_training_keeps() -> None
         assert all(found)
 
 
-def test_the_best_is_told_as_what_a_start_takes_and_the_rest_by_name(
-    definition: dict[str, Any],
+@pytest.mark.parametrize(
+    ("fixed", "others"),
+    [
+        ({}, '{"smoothing": "1.5", "bits": "18"}'),
+        (
+            {"hyperparameters": '{"class_weights": {"Öl": 3}}'},
+            '{"class_weights": {"Öl": 3}, "smoothing": "1.5", "bits": "18"}',
+        ),
+    ],
+)
+def test_the_best_is_told_as_what_a_start_takes(
+    definition: dict[str, Any], fixed: dict[str, str], others: str
 ) -> None:
     drawn = {"learning_rate": "0.002", "batch_size": "128", "smoothing": "1.5", "bits": "18"}
-    fixed = {"kind": "ngram", "epochs": "5", "seed": "7", "text_column": "text"}
+    fixed = {"kind": "ngram", "epochs": "5", "seed": "7", "text_column": "text", **fixed}
     best = Trial("t-001", "Completed", drawn, 0.93, "")
     found = TuningStatus(NAME, "Completed", "", "validation:accuracy", 8, fixed, [best], best)
     assert found.start_options == [
         *("ModelKind=ngram", "LearningRate=0.002", "BatchSize=128", "Epochs=5", "Seed=7"),
+        f"Hyperparameters={others}",
     ]
     check_parameters(definition, dict(one.split("=") for one in found.start_options))
-    assert found.not_carried == {"smoothing": "1.5", "bits": "18"}
     assert set(CARRIED.values()) <= {one["Name"] for one in definition["Parameters"]}
