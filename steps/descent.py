@@ -216,14 +216,13 @@ def descend(
     state = checkpoints.load() if checkpoints else None
     progress = _Progress(task, settings, state)
     hosts.agree("place in its checkpoint", progress.place())
+    size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
 
     def keep(steps: Steps) -> None:
         loss = steps.loss()  # a sum, to which all hosts have to add
         hosts.agree("place", progress.place())  # none ends before all have the sum
         if checkpoints and hosts.number == 0:
             checkpoints.save(progress.state() | steps.state(loss))
-
-    size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
 
     while progress.descent < task.descents:
         learnt = split.whole() if progress.descent else split
@@ -248,7 +247,7 @@ def descend(
             keep(steps)
         progress.end_descent()
         if progress.descent == 1:
-            progress.scores = task.validation_scores(split, hosts)
+            progress.scores = task.validation_scores(split, hosts, steps.check_stop)
         progress.begin_again()
     _set_parameters(task.network, progress.mean())
     return progress.scores
