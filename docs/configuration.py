@@ -327,7 +327,8 @@ _HYPERPARAMETERS = """\
 What a training is told. `claimflow train` takes each with `-p NAME=VALUE`; the pipeline has
 parameters for the most important, and `Hyperparameters` for all others:
 `claimflow pipeline start -p 'Hyperparameters={"class_weights": "balanced", "patience": 2}'`.
-`ModelKind` (`--kind` of `claimflow train`) chooses the kind.
+`ModelKind` (`--kind` of `claimflow train`) chooses the kind. The settings `model_kind` and
+`[hyperparameters]` in `claimflow.toml` are what all starts have that say nothing else.
 """
 
 if __name__ == "__main__":

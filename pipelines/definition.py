@@ -8,6 +8,7 @@ stores, and that both SageMaker and the local cloud run.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -86,12 +87,18 @@ class _Parameters:
         self.test_data = ParameterString("TestData", f"s3://{data}/test.csv")
         self.text_column = ParameterString("TextColumn", settings.text_column)
         self.label_column = ParameterString("LabelColumn", settings.label_column)
-        self.model_kind = ParameterString("ModelKind", "ngram", enum_values=list(KINDS))
-        self.epochs = ParameterInteger("Epochs", 20)
-        self.learning_rate = ParameterFloat("LearningRate", 0.0)  # the kind's own
-        self.batch_size = ParameterInteger("BatchSize", 0)
-        self.seed = ParameterInteger("Seed", 0)
-        self.hyperparameters = ParameterString("Hyperparameters", "{}")  # all others
+        self.model_kind = ParameterString("ModelKind", settings.model_kind, enum_values=list(KINDS))
+        others: dict[str, Any] = dict(settings.hyperparameters)
+        self.epochs = ParameterInteger("Epochs", int(others.pop("epochs", 20)))
+        self.learning_rate = ParameterFloat(
+            "LearningRate",
+            float(others.pop("learning_rate", 0.0)),  # 0: the kind's own
+        )
+        self.batch_size = ParameterInteger("BatchSize", int(others.pop("batch_size", 0)))
+        self.seed = ParameterInteger("Seed", int(others.pop("seed", 0)))
+        self.hyperparameters = ParameterString(
+            "Hyperparameters", json.dumps(others, ensure_ascii=False)
+        )
         self.training_instance_type = ParameterString(
             "TrainingInstanceType", settings.training_instance_type
         )

@@ -21,6 +21,7 @@ Document = dict[str, Any]
 PARAMETER = "Hyperparameters"
 NAME = "hyperparameters"  # of the hyperparameter that carries it to the training
 EXAMPLE = """-p 'Hyperparameters={"class_weights": "balanced"}'"""
+_SETTINGS = {"kind": "model_kind", "text_column": "text_column", "label_column": "label_column"}
 _LONGEST_SHOWN = 60  # characters of a value in a message
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _READERS: dict[str, Any] = {
@@ -31,7 +32,7 @@ _READERS: dict[str, Any] = {
 _EXPECTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
-def read(text: str) -> Document:
+def read(text: str, where: str = f"Parameter {PARAMETER}") -> Document:
     """The object's members, by name.
 
     Raises
@@ -45,15 +46,14 @@ def read(text: str) -> Document:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise UserError(
-            f"Parameter {PARAMETER} is {_cut(text)}, expected a JSON object, in a shell: {EXAMPLE}"
-        )
+        raise UserError(f"{where} is {_cut(text)}, expected a JSON object, in a shell: {EXAMPLE}")
     if text.splitlines() != [text]:  # SageMaker's pattern for a hyperparameter
-        raise UserError(f"Parameter {PARAMETER} has several lines, expected one")
+        raise UserError(f"{where} has several lines, expected one")
     for name, value in found.items():
         if value is None or isinstance(value, list):
             raise UserError(
-                f"{_beginning(name, value)}, expected a text, a number, true, false or an object"
+                f"{_beginning(where, name, value)}, expected a text, a number, true, false or an "
+                "object"
             )
     return found
 
@@ -63,29 +63,44 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def check(text: str, kind: str, named: Mapping[str, str]) -> None:
+def check(
+    text: str, kind: str, named: Mapping[str, str], where: str = f"Parameter {PARAMETER}"
+) -> None:
     """Raises UserError for what a training of this kind would not take, in one line.
 
     Parameters
     ----------
     named
-        The hyperparameters that have a parameter of their own, and its name.
+        The hyperparameters that something else sets, and what does.
+    where
+        What holds the text.
     """
     known = _known().get(kind)
-    for name, value in read(text).items():
+    for name, value in read(text, where).items():
         if name in named:
-            raise UserError(
-                f"{_beginning(name, value)}: it has a parameter of its own, -p {named[name]}=…"
-            )
+            raise UserError(f"{_beginning(where, name, value)}: give it as {named[name]}")
         if known is None:
             continue  # a kind that is new here: its training judges
         if name not in known:
             raise UserError(
-                f"Parameter {PARAMETER}: {_cut(name)} does not exist for the kind {kind}"
+                f"{where}: {_cut(name)} does not exist for the kind {kind}"
                 + _instead(name, known, named)
             )
         if expected := _expected(known[name], value):
-            raise UserError(f"{_beginning(name, value)}, expected {expected}")
+            raise UserError(f"{_beginning(where, name, value)}, expected {expected}")
+
+
+def check_setting(given: Mapping[str, Any], kind: str) -> None:
+    """Raises UserError for what the settings say and a training of this kind would not take."""
+    named = {name: f"the setting {setting}" for name, setting in _SETTINGS.items()}
+    check(json.dumps(given, ensure_ascii=False), kind, named, where="setting hyperparameters")
+
+
+def checked_kind(kind: str) -> str:
+    """The kind of model, if there is such a one. Raises ValueError."""
+    if kind not in _known():
+        raise ValueError(f"expected one of: {', '.join(_known())}")
+    return kind
 
 
 @cache
@@ -147,8 +162,8 @@ def _instead(name: str, known: Collection[str], named: Collection[str]) -> str:
     return f"; there are: {', '.join(one for one in known if one not in named)}"
 
 
-def _beginning(name: str, value: Any) -> str:
-    return f"Parameter {PARAMETER}: {_cut(name)} is {_cut(value)}"
+def _beginning(where: str, name: str, value: Any) -> str:
+    return f"{where}: {_cut(name)} is {_cut(value)}"
 
 
 def _cut(value: Any) -> str:

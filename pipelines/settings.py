@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipelines import instance_types
+from pipelines import hyperparameters, instance_types
 from pipelines.deployment_settings import Deployment
 from pipelines.errors import UserError
 from pipelines.settings_file import SETTINGS_FILE, SettingsFile, nearest
@@ -42,6 +42,7 @@ EngineName = Literal["process", "docker"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 InstanceType = Annotated[str, AfterValidator(instance_types.checked)]
+ModelKind = Annotated[str, AfterValidator(hyperparameters.checked_kind)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Prefix = Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]+/\S+$")]
 
@@ -90,6 +91,15 @@ class Settings(BaseSettings):
     """Whether Train runs on spot instances."""
     cache_days: Annotated[int, Field(ge=0, le=365)] = 30
     """How long a step is not run again for the same input; 0: always run."""
+
+    # What a run trains: the defaults of the pipeline's parameters.
+    model_kind: ModelKind = "ngram"
+    """The kind of model."""
+    hyperparameters: dict[str, str | bool | int | float | dict[str, float]] = Field(
+        default_factory=dict
+    )
+    """What stands below of that kind, and is to be otherwise; a table of its own:
+    `[hyperparameters]`."""
 
     # What a training is given besides the data, as prefixes of S3 that its role may read.
     vectors_uri: Prefix | None = None
@@ -148,6 +158,11 @@ class Settings(BaseSettings):
                 f"automatic_approval_accuracy is {alone}, expected at least min_accuracy "
                 f"({self.min_accuracy}): what no person looks at has to reach more, not less"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hyperparameters_fit(self) -> Settings:
+        hyperparameters.check_setting(self.hyperparameters, self.model_kind)
         return self
 
     @classmethod

@@ -56,9 +56,13 @@ def check_parameters(definition: Document, given: Mapping[str, str]) -> None:
     for name in ("TrainingInstanceType", "ProcessingInstanceType"):
         if name in given:
             _check_instance_type(jobs, name, given[name])
-    if hyperparameters.PARAMETER in given:
-        kind = given.get("ModelKind", known["ModelKind"]["DefaultValue"])
-        hyperparameters.check(given[hyperparameters.PARAMETER], kind, _named(jobs))
+    if given.keys() & {"ModelKind", hyperparameters.PARAMETER}:
+        # Either may contradict the other's default.
+        kind, others = (
+            given.get(name, known.get(name, {}).get("DefaultValue", default))
+            for name, default in (("ModelKind", "ngram"), (hyperparameters.PARAMETER, "{}"))
+        )
+        hyperparameters.check(others, kind, _named(jobs))
     tracking = given.get("MlflowTrackingUri", "none")
     if tracking != "none" and any(_is_isolated(job) for job in jobs):
         raise UserError(
@@ -92,12 +96,12 @@ def _check_value(known: Mapping[str, Document], name: str, value: str) -> None:
 
 
 def _named(jobs: list[Document]) -> dict[str, str]:
-    """The hyperparameters that have a parameter of their own, and its name."""
+    """The hyperparameters that have a parameter of their own, and how it is given."""
     found = {}
     for job in jobs:
         for name, value in job.get("HyperParameters", {}).items():
             if parameter := _PARAMETER.search(json.dumps(value)):
-                found[name] = parameter[1]
+                found[name] = f"-p {parameter[1]}=…"
     return found
 
 

@@ -231,6 +231,17 @@ def test_given_weights_are_channels_only_where_they_are_set() -> None:
         assert channels == {name.removesuffix("_uri"): given[name] for name in names}
 
 
+def test_what_the_settings_say_of_a_training_is_the_default_of_every_start() -> None:
+    chosen = {"epochs": 3, "seed": 7, "n_layers": 2, "class_weights": {"feu": 2.5}}
+    settings = Settings(account="123456789012", model_kind="lstm", hyperparameters=chosen)
+    made = json.loads(build_definition(settings))["Parameters"]
+    defaults = {one["Name"]: one["DefaultValue"] for one in made}
+    assert (defaults["ModelKind"], defaults["Epochs"], defaults["Seed"]) == ("lstm", 3, 7)
+    assert (defaults["LearningRate"], defaults["BatchSize"]) == (0.0, 0)
+    others = json.loads(defaults["Hyperparameters"])
+    assert others == {"n_layers": 2, "class_weights": {"feu": 2.5}}
+
+
 def test_the_failure_names_every_bar_what_was_reached_and_where_the_rest_is(
     built: dict[str, Any],
 ) -> None:

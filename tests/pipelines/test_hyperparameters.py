@@ -17,14 +17,14 @@ from steps.errors import InputError
 from steps.hyperparameters import parse
 
 NAMED = {
-    "kind": "ModelKind",
-    "text_column": "TextColumn",
-    "label_column": "LabelColumn",
-    "epochs": "Epochs",
-    "learning_rate": "LearningRate",
-    "batch_size": "BatchSize",
-    "seed": "Seed",
-    "hyperparameters": "Hyperparameters",
+    "kind": "-p ModelKind=…",
+    "text_column": "-p TextColumn=…",
+    "label_column": "-p LabelColumn=…",
+    "epochs": "-p Epochs=…",
+    "learning_rate": "-p LearningRate=…",
+    "batch_size": "-p BatchSize=…",
+    "seed": "-p Seed=…",
+    "hyperparameters": "-p Hyperparameters=…",
 }
 NAMES = sorted(
     {
@@ -90,8 +90,8 @@ def test_a_start_takes_what_the_training_takes(kind: str, members: dict[str, Any
         ('{"class_weights": {"a": 1, "a": 2}}', "holds 'a' twice"),
         ('{"patience": null}', "'patience' is null, expected a text, a number, true, false or an"),
         ('{"patience": [2]}', "'patience' is [2], expected a text, a number"),
-        ('{"epochs": 3}', "'epochs' is 3: it has a parameter of its own, -p Epochs=…"),
-        ('{"hyperparameters": {}}', "a parameter of its own, -p Hyperparameters=…"),
+        ('{"epochs": 3}', "'epochs' is 3: give it as -p Epochs=…"),
+        ('{"hyperparameters": {}}', "give it as -p Hyperparameters=…"),
         ('{"patients": 3}', "'patients' does not exist for the kind ngram: did you mean patience?"),
         ('{"dropout": 0.3}', "for the kind ngram, only for: bert, cnn, lstm, textcnn"),
         ('{"xyzzy": 1}', "ngram; there are: patience, monitor, class_weights, validation_share"),
@@ -116,4 +116,4 @@ def test_what_no_training_takes_is_refused_in_one_short_line(text: str, said: st
 def test_of_a_kind_that_only_the_steps_know_they_judge() -> None:
     check('{"dimensions": 8}', "mean", NAMED)
     assert "expected a JSON object" in refusal("8", "mean")
-    assert "a parameter of its own" in refusal('{"seed": 8}', "mean")
+    assert "give it as -p Seed" in refusal('{"seed": 8}', "mean")

@@ -69,8 +69,8 @@ def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
         ("Seed", "-1", "between 0 and 2147483647"),
         ("Hyperparameters", "{class_weights: balanced}", '-p \'Hyperparameters={"class_weights"'),
         ("Hyperparameters", '{"bidirectional": false}', "the kind ngram, only for: lstm"),
-        ("Hyperparameters", '{"seed": 3}', "'seed' is 3: it has a parameter of its own, -p Seed=…"),
-        ("Hyperparameters", '{"kind": "cnn"}', "a parameter of its own, -p ModelKind=…"),
+        ("Hyperparameters", '{"seed": 3}', "'seed' is 3: give it as -p Seed=…"),
+        ("Hyperparameters", '{"kind": "cnn"}', "give it as -p ModelKind=…"),
         (
             "TextColumn",
             "x" * 1025,
@@ -84,6 +84,15 @@ def test_a_value_that_nothing_takes_is_refused_in_one_line(
     name: str, value: str, said: str
 ) -> None:
     assert said in refusal(defined(), **{name: value})
+
+
+def test_another_kind_must_take_the_hyperparameters_that_the_settings_say() -> None:
+    chosen = {"descents": 2, "epochs": 2}
+    settings = Settings(account="123456789012", hyperparameters=chosen)
+    definition = json.loads(build_definition(settings))
+    check_parameters(definition, {"Epochs": "3"})
+    assert "'descents' does not exist for the kind lstm" in refusal(definition, ModelKind="lstm")
+    check_parameters(definition, {"ModelKind": "lstm", "Hyperparameters": "{}"})
 
 
 def test_a_hyperparameters_bounds_are_those_of_the_steps() -> None:
