@@ -99,7 +99,7 @@ def train_here(
         with ThreadPoolExecutor(1, initializer=signal.pthread_sigmask, initargs=block) as pool:
             engine = ProcessEngine(lambda _image: found)
             ended = pool.submit(engine.run, task, said.hear, stop).result()
-        if ended.stopped:
+        if ended.stopped and ended.exit_code:  # else it came too late: the model is made
             raise KeyboardInterrupt
         if ended.exit_code:
             if said.error:

@@ -20,6 +20,8 @@ from pipelines.cli.train import command
 from pipelines.errors import UserError
 from pipelines.local.environments import Environments
 from pipelines.local.predict_here import TARGET
+from pipelines.local.train_here import train_here
+from pipelines.settings import Settings
 from tests.image_here import environment_of_the_tests
 from tests.steps.small_models import claims, write_table
 from tests.terminals import on_a_terminal
@@ -192,3 +194,31 @@ def test_an_interrupted_training_ends_at_once_and_goes_on_from_its_checkpoint(
     again = interrupted(labelled, "epoch=")
     (first, *_) = re.findall(r"^epoch=(\d+) ", "".join(again), re.MULTILINE)
     assert int(first) >= 3  # the figures of an epoch are printed before its checkpoint is written
+
+
+# A training that is told to stop when its model is made and its checkpoint emptied.
+ENDING = """
+import os, signal, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, lambda *_: None)
+(Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model" / "model.json").write_text('{"kind": "ngram"}')
+print("epoch=1", flush=True)
+time.sleep(1)
+"""
+
+
+def test_an_interruption_that_comes_when_the_model_is_made_does_not_lose_it(
+    tmp_path: Path, labelled: Path
+) -> None:
+    (tmp_path / "code" / "entrypoint.py").unlink()
+    (tmp_path / "code" / "entrypoint.py").write_text(ENDING, "utf-8")
+
+    def interrupt(_line: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        made = train_here(Settings.load(), labelled, {}, Path("model"), Path("kept"), interrupt)
+    except KeyboardInterrupt:
+        pytest.fail("it was taken for interrupted")
+    assert made == {"kind": "ngram"}
+    assert (tmp_path / "model" / "model.tar.gz").exists()
