@@ -58,6 +58,12 @@ def test_a_weight_of_a_label_that_is_not_there_is_refused() -> None:
         class_weights.of_rows('{"fires": 2}', LABELS, TARGETS, ALL)
 
 
+def test_labels_with_lines_of_their_own_are_told_in_one() -> None:
+    with pytest.raises(InputError) as refused:
+        class_weights.of_rows('{"fires": 2}', ["fire\nin\x85 the", "leak\x1b[2J"], TARGETS, ALL)
+    assert str(refused.value).endswith("it has fire in  the, leak\N{REPLACEMENT CHARACTER}[2J")
+
+
 @pytest.fixture(scope="module")
 def rare() -> Table:
     """Claims where a few rows of one label look like the many of another."""
