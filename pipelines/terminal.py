@@ -49,6 +49,7 @@ def console(stream: TextIO) -> Console:
         file=stream,
         force_terminal=is_live(stream) or wanted is True,
         no_color=wanted is False,
+        emoji=False,
         highlight=False,
     )
 

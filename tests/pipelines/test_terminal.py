@@ -34,7 +34,7 @@ def show():
     with progress("small.csv", 4) as tell:
         tell(4, 4)
     with spinner("waits") as shown:
-        shown.say("one [x] line")
+        shown.say("one [x] :fire: line")
         shown.now("waits on")
     with spinner("begins", has_bar=True) as shown:
         for done in range(21):
@@ -76,7 +76,7 @@ def test_a_terminal_gets_bars_and_tables_that_are_drawn_in_place_and_colours() -
     shown = shown_live(TERM="xterm-256color")
     assert b"\x1b[1A" in shown or b"\x1b[2K" in shown  # a line that is drawn again
     assert COLOUR.search(shown)
-    for part in (b"a [x] file.csv", b"40.0/40.0 MB", b"MB/s", b"one [x] line", b"waits on"):
+    for part in (b"a [x] file.csv", b"40.0/40.0 MB", b"MB/s", b"one [x] :fire: line", b"waits on"):
         assert part in shown
     assert re.search(rb"part 1\d \[x\].* [5-9]\d%", shown)
     assert b"small.csv" not in shown
@@ -105,7 +105,7 @@ def test_a_pipe_never_gets_an_escape_sequence(variables: dict[str, str]) -> None
     lines = shown.decode().splitlines()
     assert sum(line.startswith("a [x] file.csv") for line in lines) == 10
     assert not any("part" in line for line in lines)
-    assert "one [x] line" in lines
+    assert "one [x] :fire: line" in lines
     assert [line.split()[1] for line in lines if line.startswith("Train")] == [
         "Executing",
         "Succeeded",
