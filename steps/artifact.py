@@ -177,6 +177,11 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
+        if (path.parent / ARCHIVE).exists():
+            raise InputError(
+                f"the folder holds a packed model, {ARCHIVE}: expected what that holds, or "
+                "Classifier.load_archive, which unpacks it"
+            ) from None
         raise InputError(f"the model lacks {path.name}: it is no artifact of claimflow") from None
     except (OSError, ValueError, RecursionError):
         raise InputError(f"{path.name} of the model is not JSON: train again") from None

@@ -5,6 +5,7 @@ Nothing here imports what trains a model.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from steps import artifact, inputs
 from steps.decision import F32, F64, Calibration
 from steps.errors import InputError
 from steps.network import Rows, device, scores
+
+Folder = str | os.PathLike[str]
 
 _BLOCK_ROWS = 1024
 _BLOCK_CHARACTERS = 4 << 20  # what bounds memory when texts are long
@@ -46,24 +49,24 @@ class Classifier:
         self._columns = _columns(stored, self._network, self.inputs)
 
     @classmethod
-    def load(cls, folder: Path) -> Classifier:
+    def load(cls, folder: Folder) -> Classifier:
         """The model in a folder, which is no longer needed afterwards.
 
         Raises InputError for an artifact that is damaged or foreign.
         """
-        return cls(artifact.read(folder))
+        return cls(artifact.read(Path(folder)))
 
     @classmethod
-    def load_archive(cls, folder: Path) -> Classifier:
+    def load_archive(cls, folder: Folder) -> Classifier:
         """The model in a folder's `model.tar.gz`."""
         with tempfile.TemporaryDirectory(prefix="model-") as unpacked:
-            artifact.unpack(folder / artifact.ARCHIVE, Path(unpacked))
+            artifact.unpack(Path(folder) / artifact.ARCHIVE, Path(unpacked))
             return cls.load(Path(unpacked))
 
     @classmethod
-    def load_either(cls, folder: Path) -> Classifier:
+    def load_either(cls, folder: Folder) -> Classifier:
         """The model in a folder that holds `model.tar.gz`, or what that holds."""
-        packed = (folder / artifact.ARCHIVE).exists()
+        packed = (Path(folder) / artifact.ARCHIVE).exists()
         return cls.load_archive(folder) if packed else cls.load(folder)
 
     @property

@@ -117,6 +117,22 @@ def test_an_archive_predicts_as_the_folder_it_was_made_of(
     )
 
 
+def test_a_folder_may_be_given_as_text(stored_ngram: Path, tmp_path: Path) -> None:
+    archived(stored_ngram, tmp_path)
+    expected = list(Classifier.load(stored_ngram).predict(["water"]))
+    assert list(Classifier.load(str(stored_ngram)).predict(["water"])) == expected
+    for load in (Classifier.load_archive, Classifier.load_either):
+        assert list(load(str(tmp_path)).predict(["water"])) == expected
+
+
+def test_a_packed_model_where_an_unpacked_one_is_expected_is_told_from_none(
+    stored_ngram: Path, tmp_path: Path
+) -> None:
+    archived(stored_ngram, tmp_path)
+    with pytest.raises(InputError, match=r"packed model, model\.tar\.gz: .*load_archive"):
+        Classifier.load(tmp_path)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.text(st.characters(codec=None)), max_size=20))
 def test_any_texts_have_predictions_in_order(model: Classifier, texts: list[str]) -> None:
