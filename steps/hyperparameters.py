@@ -182,7 +182,12 @@ def _instead(name: str, names: Collection[str]) -> str:
     knowing = [kind for kind in models.KINDS if name in _fields(kind)]
     if knowing:
         return f", only for: {', '.join(knowing)}; there are: {', '.join(names)}"
-    return _meant(name, names) or f"; there are: {', '.join(names)}"
+    if own := _meant(name, names):
+        return own
+    others = {each: kind for kind in reversed(models.KINDS) for each in _fields(kind)}
+    if near := difflib.get_close_matches(name, others, n=1, cutoff=0.8):
+        return f": did you mean {near[0]!r} of kind {others[near[0]]!r}?"
+    return f"; there are: {', '.join(names)}"
 
 
 def _cut(value: object) -> str:

@@ -126,6 +126,7 @@ def test_our_own_form_is_checked_as_sagemakers_is(given: dict[str, Any], message
     ("given", "message"),
     [
         ({"learning_rat": "1"}, "'learning_rat' does not exist .* did you mean 'learning_rate'"),
+        ({"vocab_sise": "1"}, "'vocab_sise' .* 'ngram': did you mean 'vocab_size' of kind 'cnn'"),
         ({"xyzzy": "1"}, "'xyzzy' does not exist .* there are: .*text_column"),
         ({"kind": "gru"}, "kind is 'gru', expected one of: bert, cnn, fasttext, lstm, ngram"),
         ({"kind": "ngrams"}, "kind is 'ngrams', .*: did you mean 'ngram'?"),
