@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.option("--train", "file", type=click.Path(path_type=Path), required=True, metavar="FILE")
+@click.option(
+    "--local-files",
+    is_flag=True,
+    expose_value=False,
+    help="Files of this machine, none of S3: always so here.",
+)
 @click.option("--kind", type=click.Choice(KINDS), default="ngram", show_default=True)
 @click.option(
     "-p",

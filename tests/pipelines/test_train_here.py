@@ -112,6 +112,12 @@ def test_a_bad_file_is_one_line(tmp_path: Path, content: bytes | None, said: str
     assert not (tmp_path / "models").exists()
 
 
+def test_that_files_are_of_this_machine_may_be_said(tmp_path: Path, labelled: Path) -> None:
+    done = train(labelled, "--kind", "ngram", "--local-files", "-p", "epochs=1")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "models" / "ngram" / "model.tar.gz").exists()
+
+
 def test_a_kind_that_does_not_exist_is_refused_before_anything_runs(labelled: Path) -> None:
     done = train(labelled, "--kind", "transformer")
     assert done.exit_code == 2
