@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import importlib.util
 import json
 import lzma
@@ -61,6 +62,8 @@ def main() -> int:
     if given.one:
         print(json.dumps(KINDS[given.one](given)))
         return 0
+    if not given.python.exists():
+        parser.error(f"{given.python} does not exist: see the head of this file for how to make it")
     found: dict[str, list[Figures]] = {}
     for _ in range(given.rounds):
         for kind in KINDS:
@@ -204,9 +207,8 @@ def _pytorch(given: argparse.Namespace) -> Figures:
 
 
 def _read(path: Path, given: argparse.Namespace) -> tuple[list[str], list[str]]:
-    with (lzma.open if path.suffix == ".xz" else open)(
-        path, "rt", encoding="utf-8", newline=""
-    ) as (file):
+    opened: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    with opened(path, "rt", encoding="utf-8", newline="") as file:
         rows = [(row[given.text_column], row[given.label_column]) for row in csv.DictReader(file)]
     return [text for text, _ in rows], [label for _, label in rows]
 

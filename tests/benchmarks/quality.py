@@ -34,6 +34,8 @@ HEADER = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    from steps.models import KINDS
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.one:
         print(json.dumps(measured(given, given.one)))
         return 0
+    if unknown := set(given.kinds.split(",")) - set(KINDS):
+        parser.error(f"no kinds: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     print(f"{platform.machine()}, Python {platform.python_version()}\n\n{HEADER}", flush=True)
     failed = 0
     for kind in given.kinds.split(","):
