@@ -331,6 +331,21 @@ def test_the_command_searches_with_the_real_training_as_its_role(
 
 
 @pytest.mark.usefixtures("here")
+def test_a_real_training_on_two_instances_learns_what_one_learns(tmp_path: Path) -> None:
+    write_table(claims(200), tmp_path / "train.csv")
+    best = []
+    for count in (1, 2):
+        given = ["--train", str(tmp_path / "train.csv"), "--jobs", "1", "--wait", "-p", "Epochs=1"]
+        fixed = ["-p", "LearningRate=0.01", "-p", f"TrainingInstanceCount={count}"]
+        bits = ["-p", 'Hyperparameters={"bits": 14, "smoothing": 1}']
+        done = CliRunner().invoke(tune.command, [*given, *fixed, *bits])
+        assert done.exit_code == 0, (done.output, done.exception)
+        shown = json.loads(CliRunner().invoke(tune.command, ["status", "--json"]).stdout)
+        best.append(shown["best"]["value"])
+    assert best[0] > 0.5 and best[1] == pytest.approx(best[0], abs=0.05)
+
+
+@pytest.mark.usefixtures("here")
 def test_trainings_that_fail_are_told_with_their_reason_and_exit_code_1(cloud: Cloud) -> None:
     uri = cloud.put("text,label\nwater,a\nfuse,b\n", f"{unique('data')}/train.csv")
     given = ["--train", uri, "--jobs", "1", "--wait", "-p", "LabelColumn=cause"]
