@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -69,13 +70,15 @@ def train_here(
     Raises
     ------
     UserError
-        There is no such file, or file or hyperparameters cannot be worked with.
+        There is no such file, the folder cannot be written to, or file or hyperparameters cannot be
+        worked with.
     KeyboardInterrupt
         It was interrupted, and has ended.
     TrainingFailedError
         It failed otherwise.
     """
     check_file(file)
+    _check_folder(folder)  # not only when all the work is done
     tag = image(TARGET).tag
     found = Environments(settings.state / "environments").find(f"{TARGET}:{tag}")
     with tempfile.TemporaryDirectory(prefix="train-") as temporary, _interruption() as stop:
@@ -106,6 +109,12 @@ def train_here(
                 raise UserError(said.error)
             raise TrainingFailedError(f"the training failed with exit code {ended.exit_code}")
         return _artifact(root / "model", folder)
+
+
+def _check_folder(folder: Path) -> None:
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise UserError(f"{folder}: nothing can be written there, expected another folder")
 
 
 class _Lines:
