@@ -53,7 +53,9 @@ def train(container: Container, tracking_settings: TrackingSettings) -> None:
     with joined(container) as hosts:
         if hosts.number:
             tracking_settings = replace(tracking_settings, uri="")
-        _train(container, settings, tracking_settings, hosts)
+        checkpoints = _train(container, settings, tracking_settings, hosts)
+    if checkpoints:  # not sooner: a job that is interrupted meanwhile begins again
+        checkpoints.finish()
 
 
 def _train(
@@ -61,12 +63,13 @@ def _train(
     settings: Hyperparameters,
     tracking_settings: TrackingSettings,
     hosts: Hosts,
-) -> None:
+) -> Checkpoints | None:
+    """Where checkpoints were kept that nobody needs any more."""
     with tracking(container, "Train", tracking_settings) as run:
         run.log_params(settings.as_dict())
         channel = container.channel("train")
         table = read_table(channel, settings.text_column, settings.label_column).complete()
-        _learn(container, table, settings, run, tracking_settings.code_version, hosts)
+        return _learn(container, table, settings, run, tracking_settings.code_version, hosts)
 
 
 def _learn(
@@ -76,7 +79,7 @@ def _learn(
     run: Run,
     code_version: str,
     hosts: Hosts,
-) -> None:
+) -> Checkpoints | None:
     labels = trainable_labels(table)
     numbers = {label: number for number, label in enumerate(labels)}
     targets = np.array([numbers[label] for label in table.labels])
@@ -116,7 +119,7 @@ def _learn(
             task, split, settings, report, checkpoints, hosts, stopping, stepped
         )
     if hosts.number:
-        return
+        return None
     task = replace(task, network=task.finish(task.network))
     calibration = decision.calibrate(scores, targets[validation])
     made = calibration.probabilities(scores)
@@ -155,9 +158,8 @@ def _learn(
         },
         lambda folder: _export(task, folder),
     )
-    if checkpoints:
-        checkpoints.finish()
     run.log_artifact(container.model / artifact.INFO)
+    return checkpoints
 
 
 def trainable_labels(table: Table) -> list[str]:

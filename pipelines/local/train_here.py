@@ -70,7 +70,7 @@ def train_here(
     Raises
     ------
     UserError
-        There is no such file, the folder cannot be written to, or file or hyperparameters cannot be
+        There is no such file, a folder cannot be written to, or file or hyperparameters cannot be
         worked with.
     KeyboardInterrupt
         It was interrupted, and has ended.
@@ -78,7 +78,8 @@ def train_here(
         It failed otherwise.
     """
     check_file(file)
-    _check_folder(folder)  # not only when all the work is done
+    for one in filter(None, (folder, checkpoints)):
+        _check_folder(one)  # not only when all the work is done
     tag = image(TARGET).tag
     found = Environments(settings.state / "environments").find(f"{TARGET}:{tag}")
     with tempfile.TemporaryDirectory(prefix="train-") as temporary, _interruption() as stop:

@@ -118,14 +118,15 @@ def test_that_files_are_of_this_machine_may_be_said(tmp_path: Path, labelled: Pa
     assert (tmp_path / "models" / "ngram" / "model.tar.gz").exists()
 
 
-@pytest.mark.parametrize("output", ["taken", "taken/below"])
+@pytest.mark.parametrize("option", ["--output", "--checkpoints"])
+@pytest.mark.parametrize("folder", ["taken", "taken/below"])
 def test_a_folder_that_cannot_be_is_refused_before_anything_runs(
-    tmp_path: Path, labelled: Path, output: str
+    tmp_path: Path, labelled: Path, option: str, folder: str
 ) -> None:
     (tmp_path / "taken").touch()
-    done = train(labelled, "--output", output)
+    done = train(labelled, option, folder)
     assert isinstance(done.exception, UserError), done.output
-    assert str(done.exception).startswith(f"{output}: ") and "epoch=" not in done.output
+    assert str(done.exception).startswith(f"{folder}: ") and "epoch=" not in done.output
 
 
 def test_a_kind_that_does_not_exist_is_refused_before_anything_runs(labelled: Path) -> None:
