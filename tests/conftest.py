@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The documents first: their file is the longest, and a process runs a file as a whole. At the
+    end the others would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_snippets.py")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_real_aws() -> Iterator[None]:
     """Takes away credentials and settings; tests that need AWS name an endpoint of their own."""
