@@ -35,7 +35,7 @@ PARAMETERS = {
     "TextColumn": "their column of texts",
     "LabelColumn": "their column of labels",
     "ModelKind": "kind of model",
-    "Epochs": "hyperparameter `epochs`",
+    "Epochs": "hyperparameter `epochs`; 0: the kind's own",
     "LearningRate": "hyperparameter `learning_rate`; 0: the kind's own",
     "BatchSize": "hyperparameter `batch_size`; 0: by the number of rows",
     "Seed": "hyperparameter `seed`",
@@ -233,7 +233,8 @@ def _hyperparameters() -> Iterable[str]:
         yield f"### `{kind}`\n"
         yield (
             f"{(inspect.getdoc(inspect.getmodule(made)) or '').splitlines()[0]} Learning rate "
-            f"{made.OWN_LEARNING_RATE:g}, batches of up to {made.LARGEST_BATCH} rows.\n"
+            f"{made.OWN_LEARNING_RATE:g}, up to {made.OWN_EPOCHS} epochs, batches of up to "
+            f"{made.LARGEST_BATCH} rows.\n"
         )
         yield from _table(_OF_KIND, _of_class(made, own))
 

@@ -89,11 +89,9 @@ class _Parameters:
         self.label_column = ParameterString("LabelColumn", settings.label_column)
         self.model_kind = ParameterString("ModelKind", settings.model_kind, enum_values=list(KINDS))
         others: dict[str, Any] = dict(settings.hyperparameters)
-        self.epochs = ParameterInteger("Epochs", int(others.pop("epochs", 20)))
-        self.learning_rate = ParameterFloat(
-            "LearningRate",
-            float(others.pop("learning_rate", 0.0)),  # 0: the kind's own
-        )
+        # 0: the kind's own epochs and learning rate.
+        self.epochs = ParameterInteger("Epochs", int(others.pop("epochs", 0)))
+        self.learning_rate = ParameterFloat("LearningRate", float(others.pop("learning_rate", 0.0)))
         self.batch_size = ParameterInteger("BatchSize", int(others.pop("batch_size", 0)))
         self.seed = ParameterInteger("Seed", int(others.pop("seed", 0)))
         self.hyperparameters = ParameterString(

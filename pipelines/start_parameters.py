@@ -32,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "MaxCalibrationError": _SHARE,
     "AllowedRegression": _SHARE,
     "TrainingInstanceCount": (1, math.inf),
-    "Epochs": (1, 1000),
+    "Epochs": (0, 1000),
     "LearningRate": (0.0, 10.0),
     "BatchSize": (0, 65536),
     "Seed": (0, 2**31 - 1),

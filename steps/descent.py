@@ -331,7 +331,7 @@ class _Progress:
         if self.descent:
             return self.epoch < self._best_epoch
         waited = self.epoch - self._best_epoch
-        return self.epoch < self._settings.epochs and waited < self._settings.patience
+        return self.epoch < self._settings.most_epochs and waited < self._settings.patience
 
     def place(self) -> str:
         return f"{self.steps} steps after epoch {self.epoch} of descent {self.descent + 1}"

@@ -48,12 +48,14 @@ class Hyperparameters:
     """
 
     OWN_LEARNING_RATE: ClassVar[float]  # what the kind does well with on most data
+    OWN_EPOCHS: ClassVar[int] = 20
     LARGEST_BATCH: ClassVar[int] = 256  # rows, unless the user sets them
 
     kind: str = "ngram"  # of model
     text_column: str = "text"  # of the training file
     label_column: str = "label"  # of the training file
-    epochs: int = within(20, 1, 1000)  # at most: training ends earlier when validation says so
+    epochs: int = within(0, 0, 1000)
+    """At most: training ends earlier when validation says so. 0: the kind's own."""
     patience: int = within(1, 1, 1000)  # epochs that may be no better than the best before the end
     monitor: str = one_of("loss", "accuracy", "macro_f1")  # of the validation rows: what is better
     learning_rate: float = within(0.0, 0.0, 10.0)  # 0: the kind's own
@@ -70,10 +72,14 @@ class Hyperparameters:
             _check(item, getattr(self, item.name))
         class_weights.parse(self.class_weights)
 
+    @property
+    def most_epochs(self) -> int:
+        return self.epochs or self.OWN_EPOCHS
+
     def as_dict(self) -> dict[str, Any]:
-        """All of them, by name, with the learning rate that is used."""
+        """All of them, by name, with the epochs and the learning rate that are used."""
         used = self.learning_rate or self.OWN_LEARNING_RATE
-        return dataclasses.asdict(self) | {"learning_rate": used}
+        return dataclasses.asdict(self) | {"learning_rate": used, "epochs": self.most_epochs}
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,11 @@ ETHICS = (
 )
 UNRATED = "Nobody has rated it: the rating is for the organisation that uses the model to give."
 # What stands for 0, where the training chooses: `steps/hyperparameters.py`.
-_CHOSEN = {"learning_rate": "the kind's own", "batch_size": "by the number of rows"}
+_CHOSEN = {
+    "epochs": "the kind's own",
+    "learning_rate": "the kind's own",
+    "batch_size": "by the number of rows",
+}
 _Z = 1.959963984540054  # 95 % of the normal distribution lie within plus and minus this
 
 

@@ -36,8 +36,8 @@ class BertHyperparameters(NetworkHyperparameters):
 
     OWN_LEARNING_RATE: ClassVar[float] = 3e-5
     LARGEST_BATCH: ClassVar[int] = 32
+    OWN_EPOCHS: ClassVar[int] = 3  # what the falling learning rate is laid out for
 
-    epochs: int = within(3, 1, 1000)  # what the falling learning rate is laid out for
     patience: int = within(3, 1, 1000)
     pretrained_folder: str = optional()  # with weights and vocabulary; empty: the channel
     lower: bool = True  # the weights know small letters only ("uncased")
@@ -50,10 +50,10 @@ class BertHyperparameters(NetworkHyperparameters):
 
     def rate(self, gone: float) -> float:
         """The share of the learning rate when so many epochs are done."""
-        rising = self.warmup * self.epochs
+        rising = self.warmup * self.most_epochs
         if gone < rising:
             return gone / rising
-        return max(0.0, (self.epochs - gone) / max(self.epochs - rising, 1e-9))
+        return max(0.0, (self.most_epochs - gone) / max(self.most_epochs - rising, 1e-9))
 
 
 HYPERPARAMETERS = BertHyperparameters

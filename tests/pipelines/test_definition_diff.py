@@ -76,7 +76,7 @@ def test_another_instance_type_in_a_step_is_caught() -> None:
             ),
             "step Validate: image `",
         ),
-        (lambda new: parameter(new, "Epochs").update(DefaultValue=30), "default `20` → `30`"),
+        (lambda new: parameter(new, "Epochs").update(DefaultValue=30), "default `0` → `30`"),
         (lambda new: new["Parameters"].remove(parameter(new, "Seed")), "Seed: **removed**"),
         (
             lambda new: new["Parameters"].append(

@@ -89,7 +89,7 @@ def test_a_file_may_name_its_usual_stage(folder: Path) -> None:
         ("[deployment]\ndrift_bar = 0", None, "setting deployment.drift_bar"),
         ("model_kind = 'ngrams'", None, "setting model_kind .*'ngrams'; .*one of: bert, cnn"),
         ("[hyperparameters]\nepoch = 3", None, "'epoch' does not exist .*did you mean epochs"),
-        ("[hyperparameters]\nepochs = 0", None, "'epochs' is 0, expected between 1 and 1000"),
+        ("[hyperparameters]\nepochs = -1", None, "'epochs' is -1, expected between 0 and 1000"),
         ("[hyperparameters]\ndropout = 0.1", None, "only for: bert, cnn, lstm, textcnn"),
         ("[hyperparameters]\nkind = 'cnn'", None, "give it as the setting model_kind"),
         ("[hyperparameters]\nmonitor = ['loss']", None, "setting hyperparameters.monitor"),

@@ -65,7 +65,7 @@ def test_what_the_definition_takes_is_taken(given: dict[str, str]) -> None:
         ("MaxCalibrationError", "nan", "between 0 and 1"),
         ("AllowedRegression", "inf", "between 0 and 1"),
         ("TrainingInstanceCount", "0", "at least 1"),
-        ("Epochs", "0", "between 1 and 1000"),
+        ("Epochs", "-1", "between 0 and 1000"),
         ("Seed", "-1", "between 0 and 2147483647"),
         ("Hyperparameters", "{class_weights: balanced}", '-p \'Hyperparameters={"class_weights"'),
         ("Hyperparameters", '{"bidirectional": false}', "the kind ngram, only for: lstm"),

@@ -22,7 +22,7 @@ SAID = [
     ("Train", ALGORITHM.format(GPT), "wrong hyperparameter"),
     (
         "Train",
-        ALGORITHM.format("hyperparameter epochs is 0, expected between 1 and 1000"),
+        ALGORITHM.format("hyperparameter epochs is -1, expected between 0 and 1000"),
         "wrong hyperparameter",
     ),
     (
@@ -138,7 +138,7 @@ def test_what_a_retry_would_only_repeat_is_not_retried(symptom: str) -> None:
 
 
 def test_a_refusal_of_the_steps_own_is_known_as_theirs() -> None:
-    for texts in ({"kind": "gpt"}, {"epochs": "0"}, {"epochs": "many"}, {"epoch": "1"}):
+    for texts in ({"kind": "gpt"}, {"epochs": "-1"}, {"epochs": "many"}, {"epoch": "1"}):
         with pytest.raises(InputError) as refused:
             parse(texts)
         reason = ALGORITHM.format(refused.value)

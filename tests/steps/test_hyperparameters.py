@@ -40,6 +40,14 @@ def test_a_learning_rate_of_zero_is_the_kinds_own(kind: str) -> None:
     assert parse({"kind": kind, "learning_rate": "0.5"}).as_dict()["learning_rate"] == 0.5
 
 
+def test_zero_epochs_are_the_kinds_own() -> None:
+    """A pipeline names the epochs of every kind: a fine-tuning must not last for twenty."""
+    assert parse({"kind": "bert", "epochs": "0"}).as_dict()["epochs"] == 3
+    assert parse({"kind": "bert", "epochs": "0"}).rate(3.0) == 0  # type: ignore[attr-defined]
+    assert parse({"kind": "cnn", "epochs": "0"}).as_dict()["epochs"] == 20
+    assert parse({"kind": "cnn", "epochs": "2"}).as_dict()["epochs"] == 2
+
+
 def _values(item: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
     """What a hyperparameter may be."""
     if "low" in item.metadata:
@@ -112,7 +120,7 @@ def test_truths_have_many_spellings(given: str, value: bool) -> None:
         ({"epochs": 3.0}, "epochs is 3.0, expected a whole number"),
         ({"epochs": True}, "epochs is True, expected a whole number"),
         ({"learning_rate": None}, "learning_rate is None, expected a number"),
-        ({"epochs": 0}, "epochs is 0, expected between 1 and 1000"),
+        ({"epochs": -1}, "epochs is -1, expected between 0 and 1000"),
         ({"text_column": 3}, "text_column is 3, expected a text"),
         ({"class_weights": {"leak": 2}}, "class_weights is .*, expected a text"),
     ],
@@ -144,7 +152,7 @@ def test_our_own_form_is_checked_as_sagemakers_is(given: dict[str, Any], message
         ({"class_weights": "even"}, "class_weights is 'even', expected none, balanced or a JSON"),
         ({"epochs": "many"}, "epochs is 'many', expected a whole number"),
         ({"epochs": "1.5"}, "epochs is '1.5', expected a whole number"),
-        ({"epochs": "0"}, "epochs is 0, expected between 1 and 1000"),
+        ({"epochs": "-1"}, "epochs is -1, expected between 0 and 1000"),
         ({"epochs": ""}, "epochs is '', expected a whole number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
         ({"learning_rate": "nan"}, "learning_rate is nan, expected between"),
