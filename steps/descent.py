@@ -218,9 +218,7 @@ def descend(
     hosts.agree("place in its checkpoint", progress.place())
     size = settings.batch_size or automatic_batch_size(len(split.training), settings.LARGEST_BATCH)
 
-    def keep(steps: Steps) -> None:
-        loss = steps.loss()  # a sum, to which all hosts have to add
-        hosts.agree("place", progress.place())  # none ends before all have the sum
+    def keep(steps: Steps, loss: float) -> None:
         if checkpoints and hosts.number == 0:
             checkpoints.save(progress.state() | steps.state(loss))
 
@@ -238,13 +236,15 @@ def descend(
             try:
                 epoch = _epoch(task, learnt, progress, size, steps, hosts, stepped)
             except Stopped:
-                keep(steps)
+                loss = steps.loss()  # a sum, to which all hosts have to add
+                hosts.agree("place", progress.place())  # none ends before all have the sum
+                keep(steps, loss)
                 raise
             progress.add(epoch)
             steps.begin_epoch()
             if not progress.descent or not progress.goes_on():
                 report(replace(epoch, descent=progress.descent + 1))
-            keep(steps)
+            keep(steps, loss=0.0)
         progress.end_descent()
         if progress.descent == 1:
             progress.scores = task.validation_scores(split, hosts, steps.check_stop)
