@@ -67,9 +67,12 @@ def prepare(examples: Examples, settings: NgramHyperparameters) -> Task:
     columns = 1 if labels == 2 else labels
     sets, feature_settings = _features(examples.texts, split, columns, settings)
     buckets = 1 << feature_settings.bits
-    known = known_buckets(sets.counts(split.training, buckets))
+    counts = sets.counts(split.training, buckets)
+    known = known_buckets(counts)
     rows = sets.only(known, buckets)
-    scale = log_count_ratios(rows, split.training, targets, labels, len(known), settings.smoothing)
+    scale = log_count_ratios(
+        rows, counts[known], split.training, targets, labels, settings.smoothing
+    )
     network = Ngram(len(known), columns)
     initialize(network, settings.seed)
 
@@ -112,7 +115,7 @@ def known_buckets(counts: I64) -> I64:
 
 
 def log_count_ratios(
-    rows: Features, training: I64, targets: I64, labels: int, buckets: int, smoothing: float
+    rows: Features, counts: I64, training: I64, targets: I64, labels: int, smoothing: float
 ) -> F32:
     """How much each bucket speaks for the label it speaks for most: (buckets,), 0 or more.
 
@@ -121,17 +124,17 @@ def log_count_ratios(
     numbers of rows before they are smoothed, so that a rare label does not look significant
     everywhere.
 
-    targets: (rows,), each row's label by its number.
+    counts: (buckets,), how many training rows have each; targets: (rows,), each row's label by its
+    number.
     """
-    everywhere = rows.counts(training, buckets)
-    largest = np.zeros(buckets, np.float32)
+    largest = np.zeros(len(counts), np.float32)
     for label in range(labels):
         own = training[targets[training] == label]
         share = len(own) / len(training)
-        inside = rows.counts(own, buckets)
+        inside = rows.counts(own, len(counts))
         ratio = inside / share
         ratio += smoothing
-        ratio /= (everywhere - inside) / (1 - share) + smoothing
+        ratio /= (counts - inside) / (1 - share) + smoothing
         np.maximum(largest, np.log(ratio, dtype=np.float32, casting="same_kind"), out=largest)
     return largest
 

@@ -10,6 +10,7 @@ from steps.classifier import Classifier
 from steps.features import Features
 from steps.models import ngram
 from steps.models.ngram import automatic_bits, known_buckets, log_count_ratios
+from steps.network import F32
 from steps.train import split_rows
 from tests.steps.small_models import claims, trained
 
@@ -19,9 +20,15 @@ def rows(*sets: list[int]) -> Features:
     return Features(np.concatenate(sets).astype(np.int32), starts)
 
 
+def ratios_of(made: Features, labels: list[int], buckets: int) -> F32:
+    every = np.arange(len(made))
+    counts = made.counts(every, buckets)
+    return log_count_ratios(made, counts, every, np.array(labels), max(labels) + 1, smoothing=1.0)
+
+
 def test_ratios_follow_their_formula() -> None:
     made = rows([0, 1], [0], [0, 2], [2])
-    ratios = log_count_ratios(made, np.arange(4), np.array([0, 0, 0, 1]), 2, 4, smoothing=1.0)
+    ratios = ratios_of(made, [0, 0, 0, 1], 4)
     # Label 0 is three quarters of the rows, label 1 one quarter.
     expected = [
         math.log((3 / 0.75 + 1) / (0 + 1)),
@@ -34,9 +41,7 @@ def test_ratios_follow_their_formula() -> None:
 
 def test_a_bucket_that_is_as_frequent_everywhere_tells_nothing() -> None:
     made = rows([5], [5], [5], [5])
-    assert log_count_ratios(made, np.arange(4), np.array([0, 1, 2, 2]), 3, 8, 1.0)[
-        5
-    ] == pytest.approx(0)
+    assert ratios_of(made, [0, 1, 2, 2], 8)[5] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
